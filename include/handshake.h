@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libhandshake: hand a TCP socket to handshaked, get it back speaking TLS.
+ *
+ * The library depends on libc alone. It links no TLS library and never sees a private key.
+ * A `struct handshake` is one handshake: first what is asked, then everything that is known about
+ * its result, then the companion of the connection for the few calls that plain read and write
+ * cannot make. Objects are not locked: one thread at a time uses one object.
+ *
+ * Functions that return int or ssize_t return -1 on failure and set errno; the object then has a
+ * sentence in handshake_error(). Strings that a getter returns belong to the object and live until
+ * the object is freed or used for another handshake.
+ */
+#ifndef HANDSHAKE_H
+#define HANDSHAKE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct handshake;
+struct handshake_client;
+struct handshake_listener;
+
+enum handshake_role {
+	HANDSHAKE_CLIENT = 1,
+	HANDSHAKE_SERVER = 2,
+};
+
+/* What state the socket is in. There is no fourth once a handshake has ended. */
+enum handshake_outcome {
+	HANDSHAKE_PENDING = 0,     /* not started, or still under way */
+	HANDSHAKE_ESTABLISHED = 1, /* protected in both directions */
+	HANDSHAKE_UNTOUCHED = 2,   /* no byte was read or written: plain TCP can go on */
+	HANDSHAKE_POISONED = 3,    /* bytes moved, no connection came of it: close the socket */
+};
+
+/* Which record path is wanted. The profile has the last word: see handshaked.conf(5). */
+enum handshake_records {
+	HANDSHAKE_RECORDS_DEFAULT = 0, /* as the profile says */
+	HANDSHAKE_RECORDS_KERNEL = 1,  /* the kernel or a failure */
+	HANDSHAKE_RECORDS_RELAY = 2,   /* through the daemon's relay process */
+};
+
+/* ---- What is asked ------------------------------------------------------------------------- */
+
+/* A new request in the client role with the profile "default"; NULL with errno ENOMEM. */
+struct handshake *handshake_new(void);
+/* Frees the object. Never closes the connection's descriptor. NULL is fine. A handshake that is
+ * still under way must be cancelled or its client freed before. */
+void handshake_free(struct handshake *handshake);
+
+/* Setters copy their argument. -1 with EINVAL for what the protocol cannot carry. */
+int handshake_set_role(struct handshake *handshake, enum handshake_role role);
+int handshake_set_profile(struct handshake *handshake, const char *name);
+/* Client role: the name that the server must prove, also sent as server_name (RFC 6066, 3). A DNS
+ * name without the final dot, or an IP address. At most 253 bytes. */
+int handshake_set_peer_name(struct handshake *handshake, const char *name);
+/* Application protocols (RFC 7301) in order of preference, separated by commas: "h2,http/1.1".
+ * NULL or "" takes the profile's. */
+int handshake_set_alpn(struct handshake *handshake, const char *protocols);
+/* Milliseconds until the handshake fails; never later than the profile's timeout. 0 takes the
+ * profile's. */
+int handshake_set_timeout(struct handshake *handshake, uint32_t milliseconds);
+int handshake_set_records(struct handshake *handshake, enum handshake_records records);
+/* Server role: demand a certificate of the client although the profile does not. */
+int handshake_require_client_certificate(struct handshake *handshake);
+
+/* ---- Blocking ------------------------------------------------------------------------------ */
+
+/*
+ * Performs the handshake on the connected TCP socket fd, through the daemon's socket at path (NULL:
+ * $HANDSHAKED_SOCKET, else /run/handshaked/socket). 0 when established; -1 with the errno of
+ * handshake_failure_errno() otherwise, and handshake_outcome() says whether fd is untouched or
+ * poisoned. fd stays the caller's and stays the number to use, whatever the record path. Signals do
+ * not interrupt it.
+ */
+int handshake_perform(struct handshake *handshake, const char *path, int fd);
+
+/* ---- Asynchronous: many under way on one connection to the daemon -------------------------- */
+
+/* Connects to the daemon (path as above). NULL with errno; ECONNREFUSED or ENOENT: no daemon. */
+struct handshake_client *handshake_client_new(const char *path);
+/* Cancels what is under way (each such handshake becomes poisoned or untouched) and disconnects. */
+void handshake_client_free(struct handshake_client *client);
+/* The descriptor to poll, and for what: POLLIN, or POLLIN | POLLOUT while requests wait to be sent. */
+int handshake_client_fd(const struct handshake_client *client);
+short handshake_client_events(const struct handshake_client *client);
+/* Begins a handshake on fd, a connected TCP socket, which stays the caller's and must stay open and
+ * unused until the handshake ends. The handshake object is borrowed until then. Never blocks. */
+int handshake_client_start(struct handshake_client *client, struct handshake *handshake, int fd);
+/* Moves what can move. 1: *ret_handshake has ended (in whatever outcome; -1 of this function is not
+ * its failure). 0: nothing more now, poll. -1: the daemon is gone; every handshake that was under
+ * way has then been returned before as ended. */
+int handshake_client_process(struct handshake_client *client, struct handshake **ret_handshake);
+/* Gives one handshake up. It ends at once: 0, and it is not returned by process. Its outcome is
+ * poisoned if the daemon had it, untouched if the request never left. */
+int handshake_client_cancel(struct handshake_client *client, struct handshake *handshake);
+
+/* ---- Listening: the daemon accepts and handshakes ------------------------------------------ */
+
+/*
+ * Hands the listening TCP socket to the daemon with the request as pattern (role is server). The
+ * program keeps its descriptor and must not accept on it. Blocks until the daemon has agreed. NULL
+ * with errno; request then has the sentence.
+ */
+struct handshake_listener *handshake_listener_new(const char *path, struct handshake *request,
+                                                  int listening_fd);
+/* Ends the listening: connections that were queued and not taken are closed. */
+void handshake_listener_free(struct handshake_listener *listener);
+/* Readable (POLLIN) when a connection waits. */
+int handshake_listener_fd(const struct handshake_listener *listener);
+/* Takes one established connection. 1: *ret_fd and *ret_handshake are the caller's, to close and to
+ * free. 0: none waits. -1: the daemon ended the listening (errno EPIPE) or no descriptor was free
+ * (EMFILE; that connection is lost, the listening goes on). */
+int handshake_listener_accept(struct handshake_listener *listener,
+                              struct handshake **ret_handshake, int *ret_fd);
+
+/* ---- What is known about the result -------------------------------------------------------- */
+
+enum handshake_outcome handshake_outcome(const struct handshake *handshake);
+/* One sentence about the first and most specific failure, "" if there was none. */
+const char *handshake_error(const struct handshake *handshake);
+/* The errno that fits the failure's class: EBUSY, EACCES, ETIMEDOUT, EPROTO, ECONNRESET, … 0: none. */
+int handshake_failure_errno(const struct handshake *handshake);
+/* 1 if the same request can succeed later without anyone changing anything. */
+int handshake_may_retry(const struct handshake *handshake);
+/* A value of the reply by its key (the HANDSHAKE_KEY_… of handshake-protocol.h), decoded; for a key
+ * that may come several times the n-th, from 0. NULL: not there. */
+const char *handshake_result(const struct handshake *handshake, const char *key, size_t n);
+/* All of the reply in its order, for showing it: 1 and *ret_key, *ret_value, or 0 past the end. */
+int handshake_result_at(const struct handshake *handshake, size_t position, const char **ret_key,
+                        const char **ret_value);
+/* The peer's certificate chain as PEM, its own certificate first; NULL if it sent none. */
+const char *handshake_peer_chain(const struct handshake *handshake);
+
+/* ---- Records: what plain read, write and sendfile cannot ----------------------------------- */
+
+/*
+ * Like recv(fd, buffer, size, 0), but knows records that carry no data. Returns bytes, 0 after the
+ * peer's close_notify, -1 with errno: EAGAIN (fd is non-blocking), EPROTO (a fatal alert, named in
+ * handshake_error(); or a message that cannot be followed), ECONNABORTED (the TCP connection ended
+ * without close_notify: the data may be cut short), or what recv says. Session tickets are set
+ * aside and the call goes on.
+ */
+ssize_t handshake_recv(struct handshake *handshake, int fd, void *buffer, size_t size);
+/* Like send(fd, buffer, size, MSG_NOSIGNAL). */
+ssize_t handshake_send(struct handshake *handshake, int fd, const void *buffer, size_t size);
+/* Like sendfile(2) from *offset, which moves on by what was sent. Never asks the kernel for more
+ * than the file has (Linux 6.1 strands the last record then). 0: the file ends at *offset. */
+ssize_t handshake_sendfile(struct handshake *handshake, int fd, int file_fd, off_t *offset,
+                           size_t count);
+/* Says that nothing more will be sent (RFC 8446, 6.1). The other direction stays open. Once. */
+int handshake_close_notify(struct handshake *handshake, int fd);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
