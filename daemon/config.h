@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The configuration file as it was written: checked word for word, but with no file opened that it
+ * names. See handshaked.conf(5). */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "problem.h"
+
+enum config_roles { /* a set */
+	CONFIG_ROLE_CLIENT = 1,
+	CONFIG_ROLE_SERVER = 2,
+};
+
+enum config_client_certificates { /* in order of strictness */
+	CONFIG_CLIENT_NONE,
+	CONFIG_CLIENT_REQUEST,
+	CONFIG_CLIENT_REQUIRE,
+};
+
+enum config_records {
+	CONFIG_RECORDS_KERNEL,
+	CONFIG_RECORDS_RELAY,
+	CONFIG_RECORDS_AUTO,
+};
+
+enum config_version {
+	CONFIG_TLS12,
+	CONFIG_TLS13,
+};
+
+/* The ciphers that a kernel can take over; the order of a profile's list is its preference. */
+enum config_cipher {
+	CONFIG_AES_128_GCM,
+	CONFIG_AES_256_GCM,
+	CONFIG_CHACHA20_POLY1305,
+	CONFIG_AES_128_CCM,
+	CONFIG_CIPHERS,
+};
+
+enum config_log_level {
+	CONFIG_LOG_ERROR,
+	CONFIG_LOG_WARNING,
+	CONFIG_LOG_INFO,
+	CONFIG_LOG_DEBUG,
+};
+
+struct config_certificate {
+	char *certificate; /* path of a PEM file, the chain behind the certificate */
+	char *private_key; /* path of a PEM file */
+	unsigned line;
+};
+
+struct config_allow {
+	bool everyone; /* allow = everyone */
+	uid_t *users;
+	size_t user_count;
+	gid_t *groups;
+	size_t group_count;
+};
+
+struct config_profile {
+	char *name;
+	unsigned line;
+	unsigned roles; /* of enum config_roles; both unless "role" says otherwise */
+	struct config_certificate *certificates;
+	size_t certificate_count;
+	char *trust; /* path of a PEM bundle; "system"; NULL: not given */
+	char *revocation_list; /* path of a PEM file of CRLs, or NULL */
+	enum config_client_certificates client_certificates;
+	char **alpn; /* in order of preference; NULL-terminated, NULL: none */
+	size_t alpn_count;
+	bool alpn_required; /* a peer that offers none of them, or none at all, is refused */
+	enum config_version min_version;
+	enum config_cipher ciphers[CONFIG_CIPHERS];
+	size_t cipher_count;
+	bool client_order; /* cipher-order = client; the server's decides otherwise */
+	struct config_allow allow; /* none given: root and the daemon's own user */
+	uint32_t timeout_ms;
+	enum config_records records;
+	bool insecure_no_verification; /* insecure-no-verification = yes: client role, no check of the server */
+	bool unknown_name_refused; /* unknown-server-name = refuse | default-certificate */
+};
+
+struct config {
+	char *path;
+	unsigned workers; /* 0 in the file or absent: one per processor */
+	unsigned relays;  /* relay processes; default 1 */
+	char *socket;     /* path */
+	mode_t socket_mode;
+	gid_t socket_group; /* (gid_t)-1: not set */
+	char *user;         /* what workers become when the daemon was started as root */
+	uid_t uid;          /* of user */
+	gid_t gid;
+	unsigned handshakes_total;    /* under way at once, all workers */
+	unsigned handshakes_per_user;
+	unsigned clients_total;       /* connections of programs, all workers */
+	unsigned relayed_total;       /* established relayed connections */
+	unsigned relayed_per_user;
+	unsigned stop_timeout_ms;     /* what SIGTERM gives to handshakes under way */
+	enum config_log_level log_level;
+	struct config_profile *profiles;
+	size_t profile_count;
+};
+
+/* Reads and checks the file. 0 and a new object, to be freed by config_free(), or -1 and a sentence
+ * that names file, line, what was found and the nearest known word. */
+int config_read(const char *path, struct config **ret_config, struct problem *problem);
+void config_free(struct config *config);
+const struct config_profile *config_find_profile(const struct config *config, const char *name);
+
+/* Words of the file, for messages and replies; "AES-128-GCM", "TLS1.3", "kernel", … */
+const char *config_cipher_word(enum config_cipher cipher);
+const char *config_records_word(enum config_records records);
+const char *config_client_certificates_word(enum config_client_certificates value);
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the daemon counts: memory that the supervisor shares with each worker and relay (a memfd).
+ * Relaxed atomics, nobody takes a lock to count. Also holds the bounds that go over all workers. */
+#ifndef COUNTERS_H
+#define COUNTERS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "outcome.h"
+
+enum counter {
+	COUNTER_HANDSHAKES_STARTED,
+	COUNTER_HANDSHAKES_ESTABLISHED,
+	COUNTER_HANDSHAKES_FAILED,
+	COUNTER_FAILED_REQUEST, /* by class, in the order of enum failure_class */
+	COUNTER_FAILED_DENIED,
+	COUNTER_FAILED_BUSY,
+	COUNTER_FAILED_UNSUPPORTED,
+	COUNTER_FAILED_TIMEOUT,
+	COUNTER_FAILED_CANCELLED,
+	COUNTER_FAILED_CLOSED,
+	COUNTER_FAILED_ALERT,
+	COUNTER_FAILED_NEGOTIATION,
+	COUNTER_FAILED_VERIFICATION,
+	COUNTER_FAILED_PROTOCOL,
+	COUNTER_FAILED_INTERNAL,
+	COUNTER_TLS13,
+	COUNTER_TLS12,
+	COUNTER_KERNEL_RECORDS,
+	COUNTER_RELAY_RECORDS,
+	COUNTER_HANDSHAKE_MICROSECONDS, /* sum over the established */
+	COUNTER_CONNECTIONS_ACCEPTED, /* on listenings */
+	COUNTER_RELAY_BYTES_IN,
+	COUNTER_RELAY_BYTES_OUT,
+	COUNTER_WORKERS_DIED,
+	COUNTER_RELAYS_DIED,
+	COUNTER_RELOADS,
+	COUNTER_RELOADS_REFUSED,
+	/* Gauges: */
+	COUNTER_CLIENTS,
+	COUNTER_LISTENINGS,
+	COUNTER_HANDSHAKES_UNDER_WAY,
+	COUNTER_RELAYED,
+	COUNTERS,
+};
+
+struct counters; /* the shared memory */
+
+/* Makes the shared memory. NULL with errno. */
+struct counters *counters_new(void);
+/* Maps the memory of a descriptor that counters_fd() gave; for a process that was executed anew. */
+struct counters *counters_map(int fd);
+int counters_fd(const struct counters *counters);
+void counters_add(struct counters *counters, enum counter counter, int64_t amount);
+uint64_t counters_get(const struct counters *counters, enum counter counter);
+/* "handshakes-started", … */
+const char *counter_word(enum counter counter);
+/* Counts one outcome: established or failed, class, version, record path, time. */
+void counters_outcome(struct counters *counters, const struct outcome *outcome);
+
+/* Places under a bound that all workers share, in total and per user. A place that a process held when
+ * it died is given back by counters_forget_process(). */
+enum place {
+	PLACE_HANDSHAKE,
+	PLACE_RELAYED,
+	PLACE_CLIENT,
+	PLACES,
+};
+/* true and counted, or false: the bound for the user or in total is reached. 0 as a bound: none. Two
+ * processes never take the same last place. */
+bool counters_take_place(struct counters *counters, enum place place, uid_t uid, unsigned per_user,
+                         unsigned total);
+void counters_give_place(struct counters *counters, enum place place, uid_t uid);
+void counters_forget_process(struct counters *counters, pid_t pid);
+
+#endif

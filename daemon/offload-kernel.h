@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Records by the kernel: the TLS upper layer protocol of a TCP socket (Documentation/networking/tls). */
+#ifndef OFFLOAD_KERNEL_H
+#define OFFLOAD_KERNEL_H
+
+#include <stddef.h>
+
+#include "traffic-keys.h"
+
+/* Asks this kernel once, on a loopback connection of its own, which ciphers it takes; before the
+ * sandbox closes. Loads the module if it may. */
+struct kernel_tls {
+	bool available;                 /* TCP_ULP "tls" */
+	bool ciphers[2][CONFIG_CIPHERS]; /* [enum config_version][enum config_cipher] */
+	char reason[256];               /* why not, and what to do, when not available */
+};
+void offload_kernel_probe(struct kernel_tls *ret_kernel);
+
+/* Attaches the upper layer protocol before the first byte: the socket stays plain TCP until keys are
+ * set. 0, or -errno with a sentence in reason; the socket is then untouched. */
+int offload_kernel_attach(int fd, char *reason, size_t size);
+/* Sets both directions. 0, or -errno with a sentence; the socket is then poisoned. */
+int offload_kernel_install(int fd, const struct traffic_keys *keys, char *reason, size_t size);
+
+#endif

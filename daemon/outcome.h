@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* How a handshake ended, and everything that is known about it: what a reply tells. */
+#ifndef OUTCOME_H
+#define OUTCOME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum outcome_state {
+	OUTCOME_UNTOUCHED,
+	OUTCOME_ESTABLISHED,
+	OUTCOME_POISONED,
+};
+
+/* The classes of handshake-protocol.h, in its order. */
+enum failure_class {
+	FAILURE_NONE,
+	FAILURE_REQUEST,
+	FAILURE_DENIED,
+	FAILURE_BUSY,
+	FAILURE_UNSUPPORTED,
+	FAILURE_TIMEOUT,
+	FAILURE_CANCELLED,
+	FAILURE_CLOSED,
+	FAILURE_ALERT,
+	FAILURE_NEGOTIATION,
+	FAILURE_VERIFICATION,
+	FAILURE_PROTOCOL,
+	FAILURE_INTERNAL,
+};
+
+enum alert_direction {
+	ALERT_NONE,
+	ALERT_SENT,
+	ALERT_RECEIVED,
+};
+
+struct failure {
+	enum failure_class class;
+	bool retry;
+	enum alert_direction alert_direction;
+	uint8_t alert; /* number; valid unless ALERT_NONE */
+	char verification[256];
+	char sentence[512];
+};
+
+enum { IDENTITY_NAMES_MAX = 32 };
+
+/* The peer's certificate. Empty strings where there is none. */
+struct identity {
+	bool present;
+	bool authenticated; /* verified against the profile's trust */
+	char subject[1024];
+	char issuer[1024];
+	char sha256[65];
+	char names[IDENTITY_NAMES_MAX][264]; /* "dns:…", "ip:…", "email:…", "uri:…" */
+	unsigned name_count;
+	char *chain; /* PEM, owned; NULL: none */
+};
+
+struct outcome {
+	enum outcome_state state;
+	struct failure failure; /* class FAILURE_NONE when established */
+	/* When established; words as in handshake-protocol.h: */
+	const char *version;
+	const char *cipher;
+	char suite[64];
+	char group[32];
+	char alpn[256];
+	char server_name[256];
+	bool resumed;
+	const char *transmit; /* "kernel", "relay" */
+	const char *receive;
+	char records_reason[256]; /* "" with kernel */
+	uint64_t microseconds;
+	struct identity identity;
+	/* Owned descriptors for the program, -1 where there is none: */
+	int relay_fd;
+	int relay_state_fd;
+};
+
+/* Empty, UNTOUCHED, descriptors -1. */
+void outcome_init(struct outcome *outcome);
+/* Closes and frees what the outcome owns. */
+void outcome_done(struct outcome *outcome);
+/* Records the first failure; later ones are ignored. Does not touch the state. */
+void outcome_fail(struct outcome *outcome, enum failure_class class, bool retry, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+const char *failure_class_word(enum failure_class class);
+const char *outcome_state_word(enum outcome_state state);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Who may ask for what: a caller's request and the administrator's profile become a decision. A
+ * request may tighten its profile, never loosen it. */
+#ifndef POLICY_H
+#define POLICY_H
+
+#include <gnutls/gnutls.h>
+
+#include "loaded.h"
+#include "outcome.h"
+#include "request.h"
+
+/* Everything that one handshake needs to know. Plain data, copied by value; alpn points into itself by
+ * index, profile into the generation's struct loaded. */
+struct decision {
+	const struct profile *profile;
+	enum request_role role;
+	char peer_name[HANDSHAKE_PEER_NAME_SIZE];
+	char alpn[REQUEST_ALPN_MAX][REQUEST_ALPN_SIZE];
+	unsigned alpn_count;
+	bool alpn_required;
+	enum config_client_certificates client_certificates;
+	enum config_records records;
+	uint32_t timeout_ms; /* never 0 */
+};
+
+/* 0, or -1 with a failure of class request, denied or unsupported. */
+int policy_decide(const struct loaded *loaded, const struct caller *caller,
+                  const struct request *request, struct decision *ret_decision,
+                  struct failure *failure);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a worker or relay gives up before it sees a byte from a network. Fails closed. */
+#ifndef SANDBOX_H
+#define SANDBOX_H
+
+#include "config.h"
+#include "problem.h"
+
+enum sandbox_kind {
+	SANDBOX_WORKER,
+	SANDBOX_RELAY,
+};
+
+/* No privileges (user, groups, capabilities, no_new_privs) and only the system calls that the kind
+ * needs. uid 0 in the arguments is refused when running as root. 0 or -1 with a sentence. */
+int sandbox_enter(enum sandbox_kind kind, uid_t uid, gid_t gid, struct problem *problem);
+
+#endif
