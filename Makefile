@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# handshaked, libhandshake and handshake. "make help" tells the targets.
+
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+MODULESDIR ?= $(PREFIX)/lib/modules-load.d
+LIBDIR ?= $(PREFIX)/lib
+DESTDIR ?=
+VERSION := 0.1.0
+
+# SANITIZE=address (with undefined) or thread builds everything again, beside the plain build.
+SANITIZE ?=
+B := build$(addprefix -,$(SANITIZE))
+CC ?= cc
+PKG_CONFIG ?= pkg-config
+Q := $(if $(V),,@)
+
+DAEMON_PACKAGES := gnutls libevent_core inih libseccomp libcap-ng
+TOOLS_PACKAGES := libmicrohttpd jansson
+have = $(shell $(PKG_CONFIG) --exists $(1) && echo yes)
+ifeq ($(call have,libsystemd),yes)
+DAEMON_PACKAGES += libsystemd
+SYSTEMD := -DHAVE_SYSTEMD
+endif
+
+CFLAGS ?= -O2 -g
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+HARDENING := -fstack-protector-strong -fPIC -fvisibility=hidden $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
+ifeq ($(SANITIZE),address)
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DSANITIZED
+else ifeq ($(SANITIZE),thread)
+SANITIZERS := -fsanitize=thread -DSANITIZED
+endif
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Iinclude -Ilibhandshake -DVERSION='"$(VERSION)"' $(SYSTEMD) \
+	$(WARNINGS) $(HARDENING) $(SANITIZERS) -MMD -MP $(CFLAGS)
+ALL_LDFLAGS = -Wl,-z,relro,-z,now $(SANITIZERS) $(LDFLAGS)
+packages = $(shell $(PKG_CONFIG) $(1) $(2))
+
+LIBRARY := $(patsubst %.c,$(B)/obj/%.o,$(wildcard libhandshake/*.c))
+DAEMON := $(patsubst %.c,$(B)/obj/%.o,$(wildcard daemon/*.c)) $(B)/obj/libhandshake/message.o
+TOOLS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/*.c))
+UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.c))
+BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
+FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz-*.c))
+
+.PHONY: all help unit units check demo bench fuzzers install lint clean
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+all: $(B)/bin/handshaked $(B)/bin/handshake $(B)/lib/libhandshake.a $(B)/lib/libhandshake.so.1 \
+	$(B)/lib/libhandshake.pc
+
+help:
+	@echo "make          builds $(B)/bin and $(B)/lib (SANITIZE=address|thread: in build-…)"
+	@echo "make demo     the main job, on this machine or in a guest with a real kernel"
+	@echo "make check    all tests; tests/check --list names the steps"
+	@echo "make unit     the unit tests alone"
+	@echo "make bench    rates and throughput beside others'; see bench/README.md"
+	@echo "make install  to DESTDIR and PREFIX (now $(PREFIX))"
+	@echo "make clean    everything built, but not what was fetched"
+
+$(B)/obj/daemon/%.o: daemon/%.c
+	@mkdir -p $(@D); echo "  CC $@"
+	$(Q)$(CC) $(call packages,--cflags,$(DAEMON_PACKAGES)) $(ALL_CFLAGS) -c -o $@ $<
+
+$(B)/obj/libhandshake/%.o: libhandshake/%.c
+	@mkdir -p $(@D); echo "  CC $@"
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(B)/obj/tools/%.o: tools/%.c
+	@mkdir -p $(@D); echo "  CC $@"
+	$(Q)$(CC) $(call packages,--cflags,$(TOOLS_PACKAGES)) $(ALL_CFLAGS) -c -o $@ $<
+
+$(B)/obj/tests/unit/%.o: tests/unit/%.c
+	@mkdir -p $(@D); echo "  CC $@"
+	$(Q)$(CC) $(call packages,--cflags,$(DAEMON_PACKAGES) cmocka) $(ALL_CFLAGS) -Idaemon -Itools -c -o $@ $<
+
+$(B)/bin/handshaked: $(DAEMON)
+	@mkdir -p $(@D); echo "  LD $@"
+	$(Q)$(CC) -o $@ $(DAEMON) $(ALL_LDFLAGS) -pie $(call packages,--libs,$(DAEMON_PACKAGES))
+
+$(B)/bin/handshake: $(TOOLS) $(B)/lib/libhandshake.a
+	@mkdir -p $(@D); echo "  LD $@"
+	$(Q)$(CC) -o $@ $^ $(ALL_LDFLAGS) -pie $(call packages,--libs,$(TOOLS_PACKAGES)) -ldl
+
+$(B)/lib/libhandshake.a: $(LIBRARY)
+	@mkdir -p $(@D); echo "  AR $@"
+	$(Q)rm -f $@ && $(AR) rcs $@ $(LIBRARY)
+
+$(B)/lib/libhandshake.so.1: $(LIBRARY) libhandshake/libhandshake.map
+	@mkdir -p $(@D); echo "  LD $@"
+	$(Q)$(CC) -shared -o $@ $(LIBRARY) $(ALL_LDFLAGS) -Wl,-soname,libhandshake.so.1 \
+		-Wl,--version-script,libhandshake/libhandshake.map -Wl,-z,defs
+	$(Q)ln -sf libhandshake.so.1 $(B)/lib/libhandshake.so
+
+$(B)/lib/libhandshake.pc: libhandshake/libhandshake.pc.in Makefile
+	@mkdir -p $(@D)
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
+
+# A unit test names the objects it is linked with in a line "/* links: daemon/x.o … */".
+links = $(addprefix $(B)/obj/,$(shell sed -n 's|^/\* links: *\(.*\) \*/.*|\1|p' tests/unit/$(1).c))
+define unit_rule
+$(B)/unit/$(1): $(B)/obj/tests/unit/$(1).o $(call links,$(1))
+	@mkdir -p $$(@D); echo "  LD $$@"
+	$(Q)$(CC) -o $$@ $$^ $$(ALL_LDFLAGS) $$(call packages,--libs,$(DAEMON_PACKAGES) cmocka jansson) -lpthread
+endef
+$(foreach t,$(notdir $(UNITS)),$(eval $(call unit_rule,$(t))))
+
+units: $(UNITS)
+
+unit: $(UNITS)
+	$(Q)tests/unit/run $(UNITS)
+
+$(B)/bench/%: bench/%.c $(B)/lib/libhandshake.a
+	@mkdir -p $(@D); echo "  LD $@"
+	$(Q)$(CC) $(call packages,--cflags,gnutls) $(ALL_CFLAGS) -o $@ $< $(B)/lib/libhandshake.a \
+		$(ALL_LDFLAGS) $(call packages,--libs,gnutls)
+
+# libFuzzer comes with clang; each harness includes the .c under test.
+$(B)/fuzz/%: tests/fuzz/%.c
+	@mkdir -p $(@D); echo "  FUZZ $@"
+	$(Q)clang -std=gnu11 -D_GNU_SOURCE -Iinclude -Ilibhandshake -Idaemon -Itools -g -O1 -MMD -MP \
+		$(call packages,--cflags,gnutls) -fsanitize=fuzzer,address,undefined \
+		-fno-sanitize-recover=undefined -o $@ $< $(call packages,--libs,gnutls)
+
+fuzzers: $(FUZZERS)
+
+check:
+	$(Q)tests/check
+
+lint:
+	$(Q)tests/lint
+
+demo:
+	$(Q)demo/run
+
+bench:
+	$(Q)bench/run
+
+install: all
+	install -D -m 755 $(B)/bin/handshaked $(DESTDIR)$(PREFIX)/sbin/handshaked
+	install -D -m 755 $(B)/bin/handshake $(DESTDIR)$(PREFIX)/bin/handshake
+	install -D -m 755 $(B)/lib/libhandshake.so.1 $(DESTDIR)$(LIBDIR)/libhandshake.so.1
+	ln -sf libhandshake.so.1 $(DESTDIR)$(LIBDIR)/libhandshake.so
+	install -D -m 644 $(B)/lib/libhandshake.a $(DESTDIR)$(LIBDIR)/libhandshake.a
+	install -D -m 644 $(B)/lib/libhandshake.pc $(DESTDIR)$(LIBDIR)/pkgconfig/libhandshake.pc
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include include/handshake.h include/handshake-protocol.h
+	for page in docs/*.[1-9]; do install -D -m 644 $$page \
+		$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; done
+	test -e $(DESTDIR)$(SYSCONFDIR)/handshaked/handshaked.conf || \
+		install -D -m 644 dist/handshaked.conf $(DESTDIR)$(SYSCONFDIR)/handshaked/handshaked.conf
+	mkdir -p $(DESTDIR)$(UNITDIR)
+	sed 's|@SBINDIR@|$(PREFIX)/sbin|' dist/handshaked.service > $(DESTDIR)$(UNITDIR)/handshaked.service
+	install -D -m 644 dist/handshaked.sysusers $(DESTDIR)$(SYSUSERSDIR)/handshaked.conf
+	install -D -m 644 dist/handshaked.tmpfiles $(DESTDIR)$(TMPFILESDIR)/handshaked.conf
+	install -D -m 644 dist/modules-load.conf $(DESTDIR)$(MODULESDIR)/handshaked.conf
+	install -D -m 644 dist/handshake.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/handshake
+
+clean:
+	rm -rf build/bin build/lib build/obj build/unit build/bench build/fuzz build/check build-address build-thread
+
+-include $(shell find build* -name '*.d' 2>/dev/null)
