@@ -162,4 +162,4 @@ install: all
 clean:
 	rm -rf build/bin build/lib build/obj build/unit build/bench build/fuzz build/check build-address build-thread
 
--include $(shell find build* -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/obj $(B)/bench $(B)/fuzz -name "*.d" 2>/dev/null)
