@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Fixtures for the tests from end to end. What a test usually takes:
+
+    daemon        the running handshaked that the tests share, with the profiles of
+                  daemon.standard_profiles(); .socket, .status(), .client(), .workers(), …
+    make_daemon   a function that starts one of the test's own: make_daemon(profiles, options)
+    client        a protocol.Client connected to `daemon`
+    pki           the certificates, see pki.py
+    record_path   "kernel" or "relay": the path that is expected to be taken in this run
+    handshake     runs the handshake command: handshake("status", "--json") -> CompletedProcess;
+                  handshake.start("serve", …) -> Popen, ended with the test
+    build         the build directory (HANDSHAKE_BUILD)
+    counted       a context in which a kernel's TLS counters must move (nothing with relay)
+
+Options: --records kernel|relay|auto. Environment: HANDSHAKE_BUILD, HANDSHAKE_TEST_SLOW,
+HANDSHAKE_LIBRARY (the library that Python loads; default: the plain build's).
+"""
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import shutil
+
+sys.dont_write_bytecode = True
+
+import pytest
+
+import daemon as daemon_module
+import pki as pki_module
+from scale import SLOW, seconds
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / os.environ.get("HANDSHAKE_BUILD", "build")
+TCP_ULP = 31
+_daemons = []
+
+
+def pytest_addoption(parser):
+    parser.addoption("--records", choices=("kernel", "relay", "auto"),
+                     help="the record path of the shared profiles (default: kernel where the "
+                          "running kernel has TLS, else relay)")
+
+
+def kernel_has_tls():
+    """Whether a TCP connection of this kernel takes the TLS upper layer protocol."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        with socket.create_connection(listening.getsockname()) as sock:
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
+                return True
+            except OSError:
+                return False
+
+
+def pytest_configure(config):
+    config.kernel_has_tls = kernel_has_tls()
+    config.records = config.getoption("--records") or (
+        "kernel" if config.kernel_has_tls else "relay")
+
+
+def pytest_report_header(config):
+    return (f"handshake: build {BUILD}, records {config.records}, kernel {os.uname().release} "
+            f"{'with' if config.kernel_has_tls else 'without'} TLS, waits x{SLOW:g}")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(120 * SLOW))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    for one in _daemons:
+        new = one.new_log() if report.when != "teardown" or report.failed else ""
+        if report.failed and new:
+            report.sections.append((f"log of {one.directory}", new[-20000:]))
+
+
+@pytest.fixture(scope="session")
+def build():
+    assert (BUILD / "bin" / "handshaked").exists(), f"nothing is built in {BUILD}: run make"
+    return BUILD
+
+
+@pytest.fixture(scope="session")
+def records(request):
+    """The value of the key `records` in the profiles."""
+    if request.config.records == "kernel" and not request.config.kernel_has_tls:
+        pytest.skip("this kernel has no TLS: run with --records relay, or in tests/vm/run")
+    return request.config.records
+
+
+@pytest.fixture(scope="session")
+def record_path(request, records):
+    if records == "auto":
+        return "kernel" if request.config.kernel_has_tls else "relay"
+    return records
+
+
+@pytest.fixture
+def kernel_records(record_path):
+    if record_path != "kernel":
+        pytest.skip("needs kernel records, this run has relay")
+
+
+@pytest.fixture
+def relay_records(record_path):
+    if record_path != "relay":
+        pytest.skip("needs relay records, this run has the kernel's")
+
+
+@pytest.fixture(scope="session")
+def sanitizer_directory():
+    # Workers run as another user and must be able to write their reports.
+    path = pathlib.Path(tempfile.mkdtemp(prefix="sanitizer-"))
+    path.chmod(0o777)
+    yield path
+    reports = daemon_module.sanitizer_reports(path)
+    shutil.rmtree(path, ignore_errors=True)
+    assert not reports, "\n".join(reports)
+
+
+@pytest.fixture(autouse=True)
+def sanitizers_are_silent(sanitizer_directory):
+    yield
+    reports = daemon_module.sanitizer_reports(sanitizer_directory,
+                                              *(one.unscanned_log() for one in _daemons))
+    for path in sanitizer_directory.glob("*san.*"):
+        path.unlink()
+    assert not reports, "\n".join(reports)[:20000]
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory):
+    return pki_module.Pki(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="session")
+def shared_daemon(build, pki, records, sanitizer_directory):
+    one = daemon_module.Daemon(build, sanitizer_directory,
+                               daemon_module.standard_profiles(pki, records))
+    _daemons.append(one)
+    yield one
+    status = one.stop()
+    log = one.log()
+    _daemons.remove(one)
+    one.remove()
+    assert status == 0, f"handshaked ended with {status} after SIGTERM: {log[-5000:]}"
+    assert not daemon_module.sanitizer_reports(sanitizer_directory, log), log[-20000:]
+
+
+@pytest.fixture
+def daemon(shared_daemon):
+    if not shared_daemon.alive:
+        shared_daemon.start()
+    yield shared_daemon
+    assert shared_daemon.alive, "handshaked died in this test"
+
+
+@pytest.fixture
+def make_daemon(build, sanitizer_directory):
+    """make_daemon(profiles, options={}, start=True): ended with the test."""
+    made = []
+
+    def make(profiles, options=None, start=True):
+        one = daemon_module.Daemon(build, sanitizer_directory, profiles, options)
+        made.append(one)
+        _daemons.append(one)
+        return one.start() if start else one
+
+    yield make
+    reports = []
+    for one in made:
+        one.stop()
+        reports += daemon_module.sanitizer_reports(sanitizer_directory, one.log())
+        _daemons.remove(one)
+        one.remove()
+    assert not reports, "\n".join(reports)[:20000]
+
+
+@pytest.fixture
+def client(daemon):
+    with daemon.client() as one:
+        yield one
+
+
+class HandshakeCommand:
+    def __init__(self, build, socket_path, sanitizer_directory):
+        self.program = build / "bin" / "handshake"
+        self.environment = daemon_module.environment(sanitizer_directory)
+        self.environment["HANDSHAKED_SOCKET"] = str(socket_path)
+        self.started = []
+
+    def __call__(self, *arguments, timeout=60, **options):
+        """Runs to the end. Options as of subprocess.run."""
+        options.setdefault("capture_output", True)
+        if "input" not in options:
+            options.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.run([self.program, *map(str, arguments)], env=self.environment,
+                              timeout=seconds(timeout), **options)
+
+    def start(self, *arguments, **options):
+        options.setdefault("stdin", subprocess.DEVNULL)
+        process = subprocess.Popen([self.program, *map(str, arguments)], env=self.environment,
+                                   start_new_session=True, **options)
+        self.started.append(process)
+        return process
+
+    def end(self):
+        for process in self.started:
+            end_group(process)
+        self.started = []
+
+
+def end_group(process):
+    """Ends a process that was started with start_new_session, and its children."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe:
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+@pytest.fixture
+def handshake(build, daemon, sanitizer_directory):
+    command = HandshakeCommand(build, daemon.socket, sanitizer_directory)
+    yield command
+    command.end()
+
+
+@pytest.fixture(scope="module")
+def module_handshake(build, shared_daemon, sanitizer_directory):
+    """Like handshake, for servers that a module's tests share."""
+    if not shared_daemon.alive:
+        shared_daemon.start()
+    command = HandshakeCommand(build, shared_daemon.socket, sanitizer_directory)
+    yield command
+    command.end()
+
+
+def tls_statistics():
+    """/proc/net/tls_stat; empty without kernel TLS."""
+    try:
+        lines = pathlib.Path("/proc/net/tls_stat").read_text().splitlines()
+    except OSError:
+        return {}
+    return {name: int(value) for name, value in (line.split() for line in lines)}
+
+
+@pytest.fixture
+def counted(record_path):
+    """with counted(): … fails unless the kernel's software TLS was used in both directions and
+    decrypted everything. With relay records there is nothing to see."""
+    @contextlib.contextmanager
+    def context():
+        before = tls_statistics()
+        yield
+        if record_path == "kernel":
+            after = tls_statistics()
+            assert after["TlsTxSw"] > before["TlsTxSw"], "no connection sent through the kernel"
+            assert after["TlsRxSw"] > before["TlsRxSw"], "no connection received by the kernel"
+            assert after["TlsDecryptError"] == before["TlsDecryptError"]
+    return context
+
+
+@pytest.fixture(scope="session")
+def payload():
+    """2 MiB that no compression makes smaller."""
+    return os.urandom(2 << 20)
+
+
+@pytest.fixture(scope="session")
+def payload_file(payload, tmp_path_factory):
+    path = tmp_path_factory.mktemp("payload") / "2MiB"
+    path.write_bytes(payload)
+    return path
