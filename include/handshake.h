@@ -8,7 +8,7 @@
  * cannot make. Objects are not locked: one thread at a time uses one object.
  *
  * Functions that return int or ssize_t return -1 on failure and set errno; the object then has a
- * sentence in handshake_error(). Strings that a getter returns belong to the object and live until
+ * sentence in handshake_error(), but for EAGAIN, EINTR, ENOMEM and EBUSY. Strings that a getter returns belong to the object and live until
  * the object is freed or used for another handshake.
  */
 #ifndef HANDSHAKE_H
@@ -21,6 +21,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default) /* the library hides all else */
 
 struct handshake;
 struct handshake_client;
@@ -157,6 +158,7 @@ ssize_t handshake_sendfile(struct handshake *handshake, int fd, int file_fd, off
 /* Says that nothing more will be sent (RFC 8446, 6.1). The other direction stays open. Once. */
 int handshake_close_notify(struct handshake *handshake, int fd);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif
