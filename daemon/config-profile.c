@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The keys of [profile NAME], their defaults, and what makes a profile as a whole senseless or unsafe.
+// May look users and groups up; opens no file that a profile names.
+#include "config-reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "handshake-protocol.h"
+
+enum {
+	PROFILES_MAX = 1024,
+	CERTIFICATES_MAX = 20000,
+	ALLOW_MAX = 256,
+	ALPN_MAX = 8,        // What GnuTLS 3.7 holds: eight names
+	ALPN_NAME_MAX = 31,  // of 31 bytes.
+	TIMEOUT_DEFAULT_MS = 10000,
+	TIMEOUT_MAX_MS = 600000,
+	LINE_COPY = 256, // libinih's lines are shorter
+};
+
+// Makes room for one more element, zeroed. NULL with a problem.
+static void *grow(struct config_reader *reader, void *array, size_t count, size_t size)
+{
+	char *larger = array;
+
+	if ((count & (count - 1)) == 0) { // 0 and each power of two: the room is full
+		larger = reallocarray(array, count ? count * 2 : 1, size);
+		if (!larger) {
+			config_problem(reader, "out of memory");
+			return NULL;
+		}
+	}
+	memset(larger + count * size, 0, size);
+	return larger;
+}
+
+static int read_role(struct config_reader *reader, const char *value)
+{
+	int roles;
+
+	if (config_value_word(reader, value, config_role_words, &roles) < 0)
+		return -1;
+	reader->profile->roles = (unsigned)roles;
+	return 0;
+}
+
+static struct config_certificate *last_certificate(struct config_profile *profile)
+{
+	return profile->certificate_count ? &profile->certificates[profile->certificate_count - 1]
+					  : NULL;
+}
+
+static int read_certificate(struct config_reader *reader, const char *value)
+{
+	struct config_profile *profile = reader->profile;
+	struct config_certificate *last = last_certificate(profile), *larger;
+
+	if (last && !last->private_key)
+		return config_problem(reader,
+				      "certificate = \"%s\": the certificate in line %u has no"
+				      " private-key; each certificate is followed by its own",
+				      value, last->line);
+	if (profile->certificate_count == CERTIFICATES_MAX)
+		return config_problem(reader, "a profile has at most %d certificates",
+				      CERTIFICATES_MAX);
+	larger = grow(reader, profile->certificates, profile->certificate_count, sizeof(*larger));
+	if (!larger)
+		return -1;
+	profile->certificates = larger;
+	profile->certificate_count++;
+	last = last_certificate(profile);
+	last->line = reader->line;
+	return config_value_path(reader, value, &last->certificate);
+}
+
+static int read_private_key(struct config_reader *reader, const char *value)
+{
+	struct config_certificate *last = last_certificate(reader->profile);
+
+	if (!last)
+		return config_problem(reader,
+				      "private-key = \"%s\" has no certificate before it; write"
+				      " \"certificate\" first, then its \"private-key\"",
+				      value);
+	if (last->private_key)
+		return config_problem(reader,
+				      "private-key = \"%s\": the certificate in line %u has its"
+				      " private-key already; write the next \"certificate\" first",
+				      value, last->line);
+	return config_value_path(reader, value, &last->private_key);
+}
+
+static int read_trust(struct config_reader *reader, const char *value)
+{
+	if (strcmp(value, "system"))
+		return config_value_path(reader, value, &reader->profile->trust);
+	reader->profile->trust = strdup(value);
+	return reader->profile->trust ? 0 : config_problem(reader, "out of memory");
+}
+
+static int read_revocation_list(struct config_reader *reader, const char *value)
+{
+	return config_value_path(reader, value, &reader->profile->revocation_list);
+}
+
+static int read_client_certificates(struct config_reader *reader, const char *value)
+{
+	int mode;
+
+	if (config_value_word(reader, value, config_client_certificates_words, &mode) < 0)
+		return -1;
+	reader->profile->client_certificates = (enum config_client_certificates)mode;
+	return 0;
+}
+
+static int alpn_add(struct config_reader *reader, const char *word)
+{
+	struct config_profile *profile = reader->profile;
+	char **larger;
+
+	if (strlen(word) > ALPN_NAME_MAX)
+		return config_problem(reader, "alpn: \"%s\" is too long; at most %d bytes", word,
+				      ALPN_NAME_MAX);
+	for (size_t i = 0; i < profile->alpn_count; i++)
+		if (!strcmp(profile->alpn[i], word))
+			return config_problem(reader, "alpn: \"%s\" is there twice", word);
+	if (profile->alpn_count == ALPN_MAX)
+		return config_problem(reader, "alpn: \"%s\" is one too many; at most %d names",
+				      word, ALPN_MAX);
+	larger = reallocarray(profile->alpn, profile->alpn_count + 2, sizeof(*larger));
+	if (!larger)
+		return config_problem(reader, "out of memory");
+	profile->alpn = larger;
+	larger[profile->alpn_count] = strdup(word);
+	if (!larger[profile->alpn_count])
+		return config_problem(reader, "out of memory");
+	larger[++profile->alpn_count] = NULL;
+	return 0;
+}
+
+static int cipher_add(struct config_reader *reader, const char *word)
+{
+	struct config_profile *profile = reader->profile;
+	int cipher;
+
+	if (config_value_word(reader, word, config_cipher_words, &cipher) < 0)
+		return -1;
+	for (size_t i = 0; i < profile->cipher_count; i++)
+		if (profile->ciphers[i] == (enum config_cipher)cipher)
+			return config_problem(reader, "ciphers: \"%s\" is there twice", word);
+	profile->ciphers[profile->cipher_count++] = (enum config_cipher)cipher;
+	return 0;
+}
+
+static int allow_user(struct config_reader *reader, const char *name)
+{
+	struct config_allow *allow = &reader->profile->allow;
+	gid_t ignored;
+	uid_t *larger;
+
+	if (allow->user_count == ALLOW_MAX)
+		return config_problem(reader, "allow: at most %d users; use a group", ALLOW_MAX);
+	larger = grow(reader, allow->users, allow->user_count, sizeof(*larger));
+	if (!larger)
+		return -1;
+	allow->users = larger;
+	if (config_value_user(reader, name, &allow->users[allow->user_count], &ignored) < 0)
+		return -1;
+	allow->user_count++;
+	return 0;
+}
+
+static int allow_group(struct config_reader *reader, const char *name)
+{
+	struct config_allow *allow = &reader->profile->allow;
+	gid_t *larger;
+
+	if (allow->group_count == ALLOW_MAX)
+		return config_problem(reader, "allow: at most %d groups", ALLOW_MAX);
+	larger = grow(reader, allow->groups, allow->group_count, sizeof(*larger));
+	if (!larger)
+		return -1;
+	allow->groups = larger;
+	if (config_value_group(reader, name, &allow->groups[allow->group_count]) < 0)
+		return -1;
+	allow->group_count++;
+	return 0;
+}
+
+static int allow_add(struct config_reader *reader, const char *word)
+{
+	if (!strcmp(word, "everyone")) {
+		reader->profile->allow.everyone = true;
+		return 0;
+	}
+	if (!strncmp(word, "user:", 5) && word[5])
+		return allow_user(reader, word + 5);
+	if (!strncmp(word, "group:", 6) && word[6])
+		return allow_group(reader, word + 6);
+	return config_problem(reader,
+			      "allow: \"%s\" is not understood; write user:NAME, group:NAME or"
+			      " everyone",
+			      word);
+}
+
+// Calls add for each word of the list.
+static int list_read(struct config_reader *reader, const char *value,
+		     int (*add)(struct config_reader *, const char *))
+{
+	char copy[LINE_COPY], *cursor = copy, *word;
+
+	if (strlen(value) >= sizeof(copy))
+		return config_problem(reader, "%s: the line is too long", reader->word);
+	strcpy(copy, value);
+	if (!*value)
+		return config_problem(reader, "%s has no value", reader->word);
+	while ((word = config_value_next(&cursor)))
+		if (add(reader, word) < 0)
+			return -1;
+	return 0;
+}
+
+static int read_alpn(struct config_reader *reader, const char *value)
+{
+	return list_read(reader, value, alpn_add);
+}
+
+static int read_ciphers(struct config_reader *reader, const char *value)
+{
+	return list_read(reader, value, cipher_add);
+}
+
+static int read_allow(struct config_reader *reader, const char *value)
+{
+	return list_read(reader, value, allow_add);
+}
+
+static int boolean_read(struct config_reader *reader, const char *value,
+			const struct config_word *words, bool *ret_value)
+{
+	int found;
+
+	if (config_value_word(reader, value, words, &found) < 0)
+		return -1;
+	*ret_value = found != 0;
+	return 0;
+}
+
+static int read_alpn_required(struct config_reader *reader, const char *value)
+{
+	return boolean_read(reader, value, config_boolean_words, &reader->profile->alpn_required);
+}
+
+static int read_min_version(struct config_reader *reader, const char *value)
+{
+	int version;
+
+	if (config_value_word(reader, value, config_version_words, &version) < 0)
+		return -1;
+	reader->profile->min_version = (enum config_version)version;
+	return 0;
+}
+
+static int read_cipher_order(struct config_reader *reader, const char *value)
+{
+	return boolean_read(reader, value, config_order_words, &reader->profile->client_order);
+}
+
+static int read_timeout(struct config_reader *reader, const char *value)
+{
+	return config_value_number(reader, value, 1, TIMEOUT_MAX_MS, &reader->profile->timeout_ms);
+}
+
+static int read_records(struct config_reader *reader, const char *value)
+{
+	int records;
+
+	if (config_value_word(reader, value, config_records_words, &records) < 0)
+		return -1;
+	reader->profile->records = (enum config_records)records;
+	return 0;
+}
+
+static int read_unknown_name(struct config_reader *reader, const char *value)
+{
+	return boolean_read(reader, value, config_unknown_words,
+			    &reader->profile->unknown_name_refused);
+}
+
+static int read_insecure(struct config_reader *reader, const char *value)
+{
+	return boolean_read(reader, value, config_boolean_words,
+			    &reader->profile->insecure_no_verification);
+}
+
+const struct config_key config_profile_keys[] = {
+	{.name = "role", .read = read_role},
+	{.name = "certificate", .read = read_certificate, .repeated = true},
+	{.name = "private-key", .read = read_private_key, .repeated = true},
+	{.name = "trust", .read = read_trust},
+	{.name = "revocation-list", .read = read_revocation_list},
+	{.name = "client-certificates", .read = read_client_certificates},
+	{.name = "alpn", .read = read_alpn, .list = true},
+	{.name = "alpn-required", .read = read_alpn_required},
+	{.name = "min-version", .read = read_min_version},
+	{.name = "ciphers", .read = read_ciphers, .list = true},
+	{.name = "cipher-order", .read = read_cipher_order},
+	{.name = "allow", .read = read_allow, .list = true},
+	{.name = "timeout-ms", .read = read_timeout},
+	{.name = "records", .read = read_records},
+	{.name = "unknown-server-name", .read = read_unknown_name},
+	{.name = "insecure-no-verification", .read = read_insecure},
+	{},
+};
+
+static int name_check(struct config_reader *reader, const char *name)
+{
+	if (!*name)
+		return config_problem(reader, "[profile] has no name; write [profile NAME]");
+	if (strlen(name) >= HANDSHAKE_PROFILE_NAME_SIZE)
+		return config_problem(reader, "profile name \"%s\" is too long; at most %d bytes",
+				      name, HANDSHAKE_PROFILE_NAME_SIZE - 1);
+	for (const char *c = name; *c; c++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_", *c))
+			return config_problem(reader,
+					      "profile name \"%s\" has \"%c\" in it; letters,"
+					      " digits and \"._-\" are allowed",
+					      name, *c);
+	for (size_t i = 0; i < reader->config->profile_count; i++)
+		if (!strcmp(reader->config->profiles[i].name, name))
+			return config_problem(reader,
+					      "[profile %s] is there already, in line %u; put all"
+					      " its keys there",
+					      name, reader->config->profiles[i].line);
+	return 0;
+}
+
+int config_profile_begin(struct config_reader *reader, const char *name)
+{
+	struct config *config = reader->config;
+	struct config_profile *profile, *larger;
+
+	if (name_check(reader, name) < 0)
+		return -1;
+	if (config->profile_count == PROFILES_MAX)
+		return config_problem(reader, "at most %d profiles", PROFILES_MAX);
+	larger = grow(reader, config->profiles, config->profile_count, sizeof(*larger));
+	if (!larger)
+		return -1;
+	config->profiles = larger;
+	profile = &config->profiles[config->profile_count++];
+	profile->line = reader->line;
+	profile->roles = CONFIG_ROLE_CLIENT | CONFIG_ROLE_SERVER;
+	profile->timeout_ms = TIMEOUT_DEFAULT_MS;
+	profile->records = CONFIG_RECORDS_AUTO;
+	profile->name = strdup(name);
+	if (!profile->name)
+		return config_problem(reader, "out of memory");
+	reader->profile = profile;
+	return 0;
+}
+
+int config_profile_finish(struct config_reader *reader)
+{
+	struct config_profile *profile = reader->profile;
+	const struct config_certificate *last = last_certificate(profile);
+	unsigned line = profile->line;
+
+	if (last && !last->private_key)
+		return config_problem_at(reader, last->line,
+					 "certificate = \"%s\" has no private-key behind it",
+					 last->certificate);
+	if (profile->roles == CONFIG_ROLE_SERVER && !profile->certificate_count)
+		return config_problem_at(reader, line,
+					 "[profile %s] is a server's and has no certificate; add"
+					 " \"certificate\" and \"private-key\"",
+					 profile->name);
+	if (!profile->trust && profile->client_certificates != CONFIG_CLIENT_NONE)
+		return config_problem_at(reader, line,
+					 "[profile %s]: client-certificates = %s needs \"trust\":"
+					 " say whose certificates are good",
+					 profile->name,
+					 config_client_certificates_word(
+						 profile->client_certificates));
+	if (profile->client_certificates != CONFIG_CLIENT_NONE && !profile->certificate_count)
+		return config_problem_at(reader, line,
+					 "[profile %s]: client-certificates is for servers, and the"
+					 " profile has no certificate to be one",
+					 profile->name);
+	if (!(profile->roles & CONFIG_ROLE_SERVER) &&
+	    profile->client_certificates != CONFIG_CLIENT_NONE)
+		return config_problem_at(reader, line,
+					 "[profile %s]: client-certificates is for servers, and the"
+					 " role is client",
+					 profile->name);
+	if (profile->revocation_list && !profile->trust && profile->roles == CONFIG_ROLE_SERVER)
+		return config_problem_at(reader, line,
+					 "[profile %s]: revocation-list needs \"trust\": without it"
+					 " nobody's certificate is looked at",
+					 profile->name);
+	if (profile->insecure_no_verification && !(profile->roles & CONFIG_ROLE_CLIENT))
+		return config_problem_at(reader, line,
+					 "[profile %s]: insecure-no-verification is for clients, and"
+					 " the role is server",
+					 profile->name);
+	if (profile->insecure_no_verification && profile->roles == CONFIG_ROLE_CLIENT &&
+	    (profile->trust || profile->revocation_list))
+		return config_problem_at(reader, line,
+					 "[profile %s]: insecure-no-verification with trust or"
+					 " revocation-list is a contradiction; remove one",
+					 profile->name);
+	if (profile->alpn_required && !profile->alpn_count)
+		return config_problem_at(reader, line,
+					 "[profile %s]: alpn-required = yes needs \"alpn\"",
+					 profile->name);
+	for (int cipher = 0; !config_seen(reader, "ciphers") && cipher < CONFIG_CIPHERS; cipher++)
+		profile->ciphers[profile->cipher_count++] = (enum config_cipher)cipher;
+	return 0;
+}
+
+void config_profile_done(struct config_profile *profile)
+{
+	for (size_t i = 0; i < profile->certificate_count; i++) {
+		free(profile->certificates[i].certificate);
+		free(profile->certificates[i].private_key);
+	}
+	free(profile->certificates);
+	for (size_t i = 0; i < profile->alpn_count; i++)
+		free(profile->alpn[i]);
+	free(profile->alpn);
+	free(profile->allow.users);
+	free(profile->allow.groups);
+	free(profile->trust);
+	free(profile->revocation_list);
+	free(profile->name);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Inside of the configuration's reading: the place in the file, and the values of keys. Only config*.c
+ * include it. */
+#ifndef CONFIG_READER_H
+#define CONFIG_READER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "config.h"
+#include "config-words.h"
+
+enum { CONFIG_KEYS_MAX = 32 }; /* per kind of section */
+
+struct config_reader;
+
+struct config_key {
+	const char *name; /* NULL ends a table */
+	int (*read)(struct config_reader *reader, const char *value);
+	bool list;     /* an indented line below continues it */
+	bool repeated; /* may come several times */
+};
+
+struct config_reader {
+	struct config *config;
+	struct problem *problem;
+	char *directory; /* of the file, with the final '/' */
+	const char *text; /* the file; NUL-terminated */
+	const char *position;
+	unsigned line;
+	unsigned problem_line;
+	bool indented; /* the current line begins with a blank */
+	/* The section that the current line is in: */
+	char section[80]; /* as it was written; "": none yet */
+	const struct config_key *keys;
+	const struct config_key *key; /* of the line before; NULL behind a section's head */
+	unsigned seen[CONFIG_KEYS_MAX]; /* line of each of keys, 0: not seen */
+	struct config_profile *profile; /* NULL in [daemon] */
+	unsigned daemon_line;
+	char *user; /* the value of "user", looked up when everything is read */
+	unsigned user_line;
+	const char *word; /* the key that is being read, for messages */
+};
+
+/* Sets the problem with "PATH:LINE: " in front. Returns -1. */
+int config_problem(struct config_reader *reader, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+int config_problem_at(struct config_reader *reader, unsigned line, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+extern const struct config_key config_daemon_keys[];
+extern const struct config_key config_profile_keys[];
+
+/* Starts [profile NAME]: a new profile with its defaults. 0 or -1 with a problem. */
+int config_profile_begin(struct config_reader *reader, const char *name);
+/* Judges the profile as a whole, when its section has ended. */
+int config_profile_finish(struct config_reader *reader);
+void config_profile_done(struct config_profile *profile);
+/* Sets the defaults of [daemon], and judges it when the file has ended. */
+int config_daemon_defaults(struct config_reader *reader);
+int config_daemon_finish(struct config_reader *reader);
+bool config_seen(const struct config_reader *reader, const char *key);
+
+/* Values. Each 0, or -1 with a problem that names reader->word and quotes the value. */
+int config_value_number(struct config_reader *reader, const char *value, unsigned least,
+			unsigned most, unsigned *ret_number);
+int config_value_word(struct config_reader *reader, const char *value,
+		      const struct config_word *words, int *ret_value);
+/* A new string; a relative path is taken from the directory of the file. Replaces *path. */
+int config_value_path(struct config_reader *reader, const char *value, char **path);
+int config_value_user(struct config_reader *reader, const char *name, uid_t *ret_uid,
+		      gid_t *ret_gid);
+int config_value_group(struct config_reader *reader, const char *name, gid_t *ret_gid);
+/* Cuts the next word of a list (separated by commas or blanks) off *cursor; NULL at its end. */
+char *config_value_next(char **cursor);
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A whole small file in memory. */
+#ifndef FILE_H
+#define FILE_H
+
+#include <stddef.h>
+#include <sys/stat.h>
+
+#include "problem.h"
+
+struct file {
+	char *data; /* with a final NUL behind it; owned */
+	size_t size;
+	struct stat status; /* of the descriptor that was read, not of the name */
+};
+
+/* Reads a regular file of at most limit bytes. 0, to be freed with file_done(), or -1 and a sentence
+ * that begins with what ("certificate", "trust", …) and the path. Never waits (a FIFO is refused). */
+int file_read(const char *path, const char *what, size_t limit, struct file *ret_file,
+	      struct problem *problem);
+/* Wipes and frees. */
+void file_done(struct file *file);
+
+#endif
