@@ -110,7 +110,7 @@ int handshake_client_cancel(struct handshake_client *client, struct handshake *h
  * with errno; request then has the sentence.
  */
 struct handshake_listener *handshake_listener_new(const char *path, struct handshake *request,
-                                                  int listening_fd);
+						  int listening_fd);
 /* Ends the listening: connections that were queued and not taken are closed. */
 void handshake_listener_free(struct handshake_listener *listener);
 /* Readable (POLLIN) when a connection waits. */
@@ -118,8 +118,8 @@ int handshake_listener_fd(const struct handshake_listener *listener);
 /* Takes one established connection. 1: *ret_fd and *ret_handshake are the caller's, to close and to
  * free. 0: none waits. -1: the daemon ended the listening (errno EPIPE) or no descriptor was free
  * (EMFILE; that connection is lost, the listening goes on). */
-int handshake_listener_accept(struct handshake_listener *listener,
-                              struct handshake **ret_handshake, int *ret_fd);
+int handshake_listener_accept(struct handshake_listener *listener, struct handshake **ret_handshake,
+			      int *ret_fd);
 
 /* ---- What is known about the result -------------------------------------------------------- */
 
@@ -135,7 +135,7 @@ int handshake_may_retry(const struct handshake *handshake);
 const char *handshake_result(const struct handshake *handshake, const char *key, size_t n);
 /* All of the reply in its order, for showing it: 1 and *ret_key, *ret_value, or 0 past the end. */
 int handshake_result_at(const struct handshake *handshake, size_t position, const char **ret_key,
-                        const char **ret_value);
+			const char **ret_value);
 /* The peer's certificate chain as PEM, its own certificate first; NULL if it sent none. */
 const char *handshake_peer_chain(const struct handshake *handshake);
 
@@ -154,7 +154,7 @@ ssize_t handshake_send(struct handshake *handshake, int fd, const void *buffer, 
 /* Like sendfile(2) from *offset, which moves on by what was sent. Never asks the kernel for more
  * than the file has (Linux 6.1 strands the last record then). 0: the file ends at *offset. */
 ssize_t handshake_sendfile(struct handshake *handshake, int fd, int file_fd, off_t *offset,
-                           size_t count);
+			   size_t count);
 /* Says that nothing more will be sent (RFC 8446, 6.1). The other direction stays open. Once. */
 int handshake_close_notify(struct handshake *handshake, int fd);
 

@@ -76,9 +76,9 @@ static void client_lend(struct handshake_client *client, struct handshake *hands
 			enum stage stage)
 {
 	struct list *const lists[] = {
-		[STAGE_WAITING] = &client->waiting,
-		[STAGE_SENT] = &client->sent,
-		[STAGE_ENDED] = &client->ended,
+	    [STAGE_WAITING] = &client->waiting,
+	    [STAGE_SENT] = &client->sent,
+	    [STAGE_ENDED] = &client->ended,
 	};
 
 	handshake->client = client;

@@ -9,14 +9,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MESSAGE_HELLO_REQUEST 0
-#define MESSAGE_CLIENT_HELLO 1
+#define MESSAGE_HELLO_REQUEST      0
+#define MESSAGE_CLIENT_HELLO       1
 #define MESSAGE_NEW_SESSION_TICKET 4
-#define MESSAGE_KEY_UPDATE 24
+#define MESSAGE_KEY_UPDATE         24
 
 #define MESSAGE_HEADER_SIZE 4
-#define MESSAGE_MAX 65536    /* bytes of a message's body; tickets have some hundred */
-#define WITHOUT_DATA_MAX 128 /* alerts and messages in a row that are borne */
+#define MESSAGE_MAX         65536 /* bytes of a message's body; tickets have some hundred */
+#define WITHOUT_DATA_MAX    128   /* alerts and messages in a row that are borne */
 
 void control_reset(struct control *control)
 {
@@ -69,8 +69,7 @@ static int alert_take(struct handshake *handshake, uint8_t level, uint8_t number
 		return CONTROL_END;
 	}
 	/* Since TLS 1.3 the level says nothing: all but two alerts are fatal. */
-	if (number == ALERT_USER_CANCELED ||
-	    (level == ALERT_WARNING && is_tls12(handshake)))
+	if (number == ALERT_USER_CANCELED || (level == ALERT_WARNING && is_tls12(handshake)))
 		return control_count(handshake, ret_alert);
 	handshake->control.dead = true;
 	return control_fail(handshake, EPROTO, "the peer sent the fatal alert %s (%d)",
@@ -147,8 +146,7 @@ static int message_check(struct handshake *handshake, int *ret_alert)
 			 control->message[0]);
 		return control_refuse(handshake, ALERT_UNEXPECTED_MESSAGE, ret_alert, what);
 	}
-	if (size > MESSAGE_MAX ||
-	    (control->message[0] == MESSAGE_KEY_UPDATE && size != 1) ||
+	if (size > MESSAGE_MAX || (control->message[0] == MESSAGE_KEY_UPDATE && size != 1) ||
 	    (control->message[0] == MESSAGE_HELLO_REQUEST && size != 0))
 		return control_refuse(handshake, ALERT_DECODE_ERROR, ret_alert,
 				      "the peer sent a message whose length cannot be");
@@ -163,8 +161,7 @@ static int message_end(struct handshake *handshake, int *ret_alert)
 	control->message_length = 0;
 	switch (control->message[0]) {
 	case MESSAGE_KEY_UPDATE:
-		return key_update_take(handshake, control->message[MESSAGE_HEADER_SIZE],
-				       ret_alert);
+		return key_update_take(handshake, control->message[MESSAGE_HEADER_SIZE], ret_alert);
 	case MESSAGE_NEW_SESSION_TICKET:
 		control->tickets++;
 		return control_count(handshake, ret_alert);

@@ -18,7 +18,7 @@ struct handshake *handshake_new(void)
 	if (!handshake)
 		return NULL;
 	handshake->role = HANDSHAKE_CLIENT;
-	strcpy(handshake->profile, "default");
+	memcpy(handshake->profile, "default", sizeof("default"));
 	handshake->relay_state = -1;
 	handshake->fd = -1;
 	list_init(&handshake->node);
@@ -79,15 +79,19 @@ int handshake_set_role(struct handshake *handshake, enum handshake_role role)
 
 int handshake_set_profile(struct handshake *handshake, const char *name)
 {
+	size_t length;
+
 	if (!setter_begin(handshake))
 		return -1;
 	if (!name)
 		name = "default";
 	if (!*name || text_has_control(name))
-		return setter_refuse(handshake, "the profile's name is empty or has control characters");
-	if (strlen(name) >= sizeof(handshake->profile))
+		return setter_refuse(handshake,
+				     "the profile's name is empty or has control characters");
+	length = strlen(name);
+	if (length >= sizeof(handshake->profile))
 		return setter_refuse(handshake, "the profile's name is longer than 63 bytes");
-	strcpy(handshake->profile, name);
+	memcpy(handshake->profile, name, length + 1);
 	return 0;
 }
 
@@ -123,8 +127,9 @@ int handshake_set_alpn(struct handshake *handshake, const char *protocols)
 			size_t length = strcspn(protocol, ",");
 
 			if (length == 0 || length > ALPN_PROTOCOL_MAX)
-				return setter_refuse(handshake, "an application protocol's name has "
-								"not 1 to 255 bytes");
+				return setter_refuse(handshake,
+						     "an application protocol's name has "
+						     "not 1 to 255 bytes");
 			if (protocol[length] == '\0')
 				break;
 			protocol += length + 1;

@@ -92,11 +92,11 @@ struct handshake {
 
 /* Keeps the first sentence: sets none where there is one. Gives -error. */
 int error_set(struct handshake *handshake, int error, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 void error_clear(struct handshake *handshake);
 /* Writes the sentence, cut between two characters where it is too long. */
 void error_format(char *ret_text, size_t size, const char *format, va_list arguments)
-	__attribute__((format(printf, 3, 0)));
+    __attribute__((format(printf, 3, 0)));
 int error_of_class(const char *class);
 
 /* ---- result.c ---- */
@@ -106,7 +106,7 @@ void result_reset(struct handshake *handshake);
 /* Ends the handshake as failed, for a reason that this library found. error 0: the class's errno. */
 void result_fail(struct handshake *handshake, enum handshake_outcome outcome, const char *class,
 		 int error, bool retry, const char *format, ...)
-	__attribute__((format(printf, 6, 7)));
+    __attribute__((format(printf, 6, 7)));
 /* Ends the handshake with what the message says and takes the descriptors that it needs. fd: the
  * caller's number, that a relay takes over; or -1 and *ret_fd is the connection's descriptor. */
 void result_take(struct handshake *handshake, struct message *message, int fd, int *ret_fd);
@@ -154,15 +154,15 @@ int socket_replace(int fd, int relay);
 
 /* ---- control.c ---- */
 
-#define RECORD_ALERT 21
+#define RECORD_ALERT     21
 #define RECORD_HANDSHAKE 22
-#define RECORD_DATA 23
+#define RECORD_DATA      23
 
 enum control_next {
 	CONTROL_GO_ON = 0,    /* receive further */
 	CONTROL_END = 1,      /* the peer said close_notify */
 	CONTROL_NO_RENEG = 2, /* go on; the peer is owed the warning no_renegotiation */
-	/* negative errno: receiving has ended, handshake_error() says why */
+			      /* negative errno: receiving has ended, handshake_error() says why */
 };
 
 /* Takes size bytes of a record that is not data, in the order in which they came. Does no I/O. On
@@ -173,7 +173,7 @@ int control_take(struct handshake *handshake, uint8_t type, const void *bytes, s
 int control_take_data(struct handshake *handshake, size_t size, int *ret_alert);
 /* Ends receiving for good. Gives -error. */
 int control_fail(struct handshake *handshake, int error, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 void control_reset(struct control *control);
 /* A KeyUpdate (RFC 8446, 4.6.3) was received. As control_take. */
 int key_update_take(struct handshake *handshake, uint8_t request_update, int *ret_alert);
@@ -181,18 +181,18 @@ int key_update_take(struct handshake *handshake, uint8_t request_update, int *re
 /* ---- alert.c ---- */
 
 #define ALERT_WARNING 1
-#define ALERT_FATAL 2
+#define ALERT_FATAL   2
 
-#define ALERT_CLOSE_NOTIFY 0
+#define ALERT_CLOSE_NOTIFY       0
 #define ALERT_UNEXPECTED_MESSAGE 10
-#define ALERT_BAD_RECORD_MAC 20
-#define ALERT_RECORD_OVERFLOW 22
-#define ALERT_ILLEGAL_PARAMETER 47
-#define ALERT_DECODE_ERROR 50
-#define ALERT_PROTOCOL_VERSION 70
-#define ALERT_INTERNAL_ERROR 80
-#define ALERT_USER_CANCELED 90
-#define ALERT_NO_RENEGOTIATION 100
+#define ALERT_BAD_RECORD_MAC     20
+#define ALERT_RECORD_OVERFLOW    22
+#define ALERT_ILLEGAL_PARAMETER  47
+#define ALERT_DECODE_ERROR       50
+#define ALERT_PROTOCOL_VERSION   70
+#define ALERT_INTERNAL_ERROR     80
+#define ALERT_USER_CANCELED      90
+#define ALERT_NO_RENEGOTIATION   100
 
 /* The name of an alert (RFC 8446, 6; RFC 5246, 7.2), "unknown" for others. */
 const char *alert_name(uint8_t number);

@@ -29,7 +29,7 @@ static int connect_bounded(int fd, const struct sockaddr_un *address, struct dea
 {
 	for (;;) {
 		int left = deadline_left(deadline);
-		struct timeval timeout = {.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000};
+		struct timeval timeout = {.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000L};
 
 		if (left == 0)
 			return -EAGAIN;
@@ -46,12 +46,14 @@ int link_connect(const char *path, const struct deadline *deadline)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	_cleanup_close_ int fd = -1;
+	size_t length;
 	int r = 0;
 
 	path = link_path(path);
-	if (strlen(path) >= sizeof(address.sun_path))
+	length = strlen(path);
+	if (length >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
-	strcpy(address.sun_path, path);
+	memcpy(address.sun_path, path, length + 1);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | (deadline ? 0 : SOCK_NONBLOCK), 0);
 	if (fd < 0)
 		return -errno;
@@ -76,10 +78,11 @@ void link_fail(struct handshake *handshake, const char *path, int error)
 		break;
 	case EACCES:
 	case EPERM:
-		result_fail(handshake, untouched, HANDSHAKE_CLASS_DENIED, EACCES, false,
-			    "this user may not use the daemon's socket \"%s\": %m; its owner, group "
-			    "and mode decide who may",
-			    path);
+		result_fail(
+		    handshake, untouched, HANDSHAKE_CLASS_DENIED, EACCES, false,
+		    "this user may not use the daemon's socket \"%s\": %m; its owner, group "
+		    "and mode decide who may",
+		    path);
 		break;
 	case EAGAIN:
 		result_fail(handshake, untouched, HANDSHAKE_CLASS_BUSY, 0, true,

@@ -14,7 +14,7 @@
 #include "cleanup.h"
 
 #define LISTEN_TIMEOUT_MS 10000 /* the daemon agrees or refuses without asking anyone */
-#define LISTEN_ID 1
+#define LISTEN_ID         1
 
 struct handshake_listener {
 	int fd;
@@ -24,11 +24,6 @@ struct handshake_listener {
 	int early_fd;
 	struct message incoming;
 };
-
-static void listener_done(struct handshake_listener **listener)
-{
-	handshake_listener_free(*listener);
-}
 
 static void handshake_done(struct handshake **handshake)
 {
@@ -63,9 +58,8 @@ static int connection_take(struct message *message, struct handshake **ret_hands
 	r = descriptor_make_blocking(fd);
 	if (r < 0)
 		return r;
-	*ret_handshake = handshake;
+	*ret_handshake = pointer_take(handshake);
 	*ret_fd = fd_take(&fd);
-	handshake = NULL;
 	return 0;
 }
 
@@ -158,13 +152,32 @@ static int listener_await(struct handshake_listener *listener, struct handshake 
 	}
 }
 
+/* Connects and comes to an agreement. On failure the request has the sentence. */
+static int listener_begin(struct handshake_listener *listener, const char *path,
+			  struct handshake *request, int listening_fd)
+{
+	struct deadline deadline = deadline_in(LISTEN_TIMEOUT_MS);
+	int r = socket_check(listening_fd);
+
+	if (r == 0) {
+		listener->fd = link_connect(path, &deadline);
+		if (listener->fd < 0) {
+			link_fail(request, path, -listener->fd);
+			return -request->failure_errno;
+		}
+		r = listener_ask(listener, request, listening_fd, deadline);
+	}
+	if (r < 0) {
+		request_fail(request, -r);
+		return -request->failure_errno;
+	}
+	return listener_await(listener, request, deadline);
+}
+
 struct handshake_listener *handshake_listener_new(const char *path, struct handshake *request,
 						  int listening_fd)
 {
-	_cleanup_(listener_done) struct handshake_listener *listener = NULL;
-	struct handshake_listener *made;
-	struct deadline deadline = deadline_in(LISTEN_TIMEOUT_MS);
-	int r;
+	struct handshake_listener *listener;
 
 	if (request->client) {
 		errno = EBUSY;
@@ -179,26 +192,14 @@ struct handshake_listener *handshake_listener_new(const char *path, struct hands
 		return NULL;
 	}
 	memset(listener, 0, offsetof(struct handshake_listener, incoming));
-	listener->early_fd = -1;
 	listener->fd = -1;
-	r = socket_check(listening_fd);
-	if (r == 0) {
-		listener->fd = link_connect(path, &deadline);
-		if (listener->fd < 0)
-			link_fail(request, path, -listener->fd);
-		else
-			r = listener_ask(listener, request, listening_fd, deadline);
-	}
-	if (r < 0)
-		request_fail(request, -r);
-	if (request->outcome != HANDSHAKE_PENDING ||
-	    listener_await(listener, request, deadline) < 0) {
+	listener->early_fd = -1;
+	if (listener_begin(listener, path, request, listening_fd) < 0) {
+		handshake_listener_free(listener);
 		errno = request->failure_errno;
 		return NULL;
 	}
-	made = listener;
-	listener = NULL;
-	return made;
+	return listener;
 }
 
 void handshake_listener_free(struct handshake_listener *listener)

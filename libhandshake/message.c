@@ -174,10 +174,10 @@ int message_receive(int fd, struct message *message)
 	} control;
 	struct iovec vector = {.iov_base = message->text, .iov_len = HANDSHAKE_PACKET_SIZE};
 	struct msghdr header = {
-		.msg_iov = &vector,
-		.msg_iovlen = 1,
-		.msg_control = control.space,
-		.msg_controllen = sizeof(control.space),
+	    .msg_iov = &vector,
+	    .msg_iovlen = 1,
+	    .msg_control = control.space,
+	    .msg_controllen = sizeof(control.space),
 	};
 	ssize_t received;
 

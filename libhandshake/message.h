@@ -35,11 +35,12 @@ int message_send(int fd, const struct message_writer *writer, const int *fds, si
 struct message {
 	size_t length;
 	char text[HANDSHAKE_PACKET_SIZE + 1]; /* as it came; message_parse changes it */
-	int fds[HANDSHAKE_DESCRIPTORS_MAX + 1]; /* close-on-exec; owned by the message until taken */
+	int fds[HANDSHAKE_DESCRIPTORS_MAX +
+		1]; /* close-on-exec; owned by the message until taken */
 	size_t fd_count;
-	bool too_large;       /* the packet had more bytes than HANDSHAKE_PACKET_SIZE */
-	bool too_many_fds;    /* it had more descriptors than fit; the surplus has been closed */
-	bool lost_fds;        /* descriptors were lost: the process is at its limit (EMFILE) */
+	bool too_large;    /* the packet had more bytes than HANDSHAKE_PACKET_SIZE */
+	bool too_many_fds; /* it had more descriptors than fit; the surplus has been closed */
+	bool lost_fds;     /* descriptors were lost: the process is at its limit (EMFILE) */
 	/* after message_parse: */
 	char operation[32];
 	struct {

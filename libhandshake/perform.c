@@ -9,8 +9,8 @@
 
 #include "cleanup.h"
 
-#define TIMEOUT_BOUND_MS 130000 /* where the profile decides: more than a sensible one allows */
-#define TIMEOUT_MARGIN_MS 2000	/* for the daemon to find out and to say so itself */
+#define TIMEOUT_BOUND_MS  130000 /* where the profile decides: more than a sensible one allows */
+#define TIMEOUT_MARGIN_MS 2000   /* for the daemon to find out and to say so itself */
 
 static void client_done(struct handshake_client **client)
 {
@@ -37,9 +37,9 @@ static void perform_run(struct handshake *handshake, const char *path, int fd)
 	struct deadline deadline;
 	int daemon;
 
-	deadline = deadline_in((int64_t)(handshake->timeout_ms ? handshake->timeout_ms :
-								 TIMEOUT_BOUND_MS) +
-			       TIMEOUT_MARGIN_MS);
+	deadline = deadline_in(
+	    (int64_t)(handshake->timeout_ms ? handshake->timeout_ms : TIMEOUT_BOUND_MS) +
+	    TIMEOUT_MARGIN_MS);
 	daemon = link_connect(path, &deadline);
 	if (daemon < 0)
 		return link_fail(handshake, path, -daemon);

@@ -45,10 +45,10 @@ static ssize_t kernel_receive(int fd, void *buffer, size_t size, int *ret_type)
 	} control;
 	struct iovec vector = {.iov_base = buffer, .iov_len = size};
 	struct msghdr header = {
-		.msg_iov = &vector,
-		.msg_iovlen = 1,
-		.msg_control = control.space,
-		.msg_controllen = sizeof(control.space),
+	    .msg_iov = &vector,
+	    .msg_iovlen = 1,
+	    .msg_control = control.space,
+	    .msg_controllen = sizeof(control.space),
 	};
 	ssize_t n = recvmsg(fd, &header, 0);
 	struct cmsghdr *type;
@@ -68,12 +68,12 @@ static int kernel_fail_receive(struct handshake *handshake, int error, int *ret_
 		int error, alert;
 		const char *sentence;
 	} fatal[] = {
-		{EBADMSG, ALERT_BAD_RECORD_MAC, "a record was forged or damaged on its way"},
-		{EMSGSIZE, ALERT_RECORD_OVERFLOW, "the peer sent a record that is too large"},
-		{EINVAL, ALERT_PROTOCOL_VERSION, "the peer sent what is not a TLS record"},
-		{EKEYEXPIRED, ALERT_INTERNAL_ERROR,
-		 "the peer has changed its key, and this version cannot give the kernel new ones "
-		 "yet"},
+	    {EBADMSG, ALERT_BAD_RECORD_MAC, "a record was forged or damaged on its way"},
+	    {EMSGSIZE, ALERT_RECORD_OVERFLOW, "the peer sent a record that is too large"},
+	    {EINVAL, ALERT_PROTOCOL_VERSION, "the peer sent what is not a TLS record"},
+	    {EKEYEXPIRED, ALERT_INTERNAL_ERROR,
+	     "the peer has changed its key, and this version cannot give the kernel new ones "
+	     "yet"},
 	};
 
 	if (error == EAGAIN || error == EINTR)
@@ -222,9 +222,9 @@ int records_fail_send(struct handshake *handshake, int error)
 			return error_set(handshake, error, "cannot send: the alert %s (%d) was %s",
 					 alert_name(state[HANDSHAKE_RELAY_ALERT]),
 					 state[HANDSHAKE_RELAY_ALERT],
-					 state[HANDSHAKE_RELAY_EVENT] == HANDSHAKE_RELAY_ALERT_SENT ?
-						 "sent" :
-						 "received");
+					 state[HANDSHAKE_RELAY_EVENT] == HANDSHAKE_RELAY_ALERT_SENT
+					     ? "sent"
+					     : "received");
 	}
 	errno = error;
 	return error_set(handshake, error, "cannot send: %m");

@@ -62,11 +62,10 @@ void result_fail(struct handshake *handshake, enum handshake_outcome outcome, co
 {
 	char sentence[ERROR_SIZE];
 	const struct result_field fields[] = {
-		{HANDSHAKE_KEY_OUTCOME,
-		 outcome == HANDSHAKE_UNTOUCHED ? "untouched" : "poisoned"},
-		{HANDSHAKE_KEY_CLASS, class},
-		{HANDSHAKE_KEY_ERROR, sentence},
-		{HANDSHAKE_KEY_RETRY, retry ? "yes" : "no"},
+	    {HANDSHAKE_KEY_OUTCOME, outcome == HANDSHAKE_UNTOUCHED ? "untouched" : "poisoned"},
+	    {HANDSHAKE_KEY_CLASS, class},
+	    {HANDSHAKE_KEY_ERROR, sentence},
+	    {HANDSHAKE_KEY_RETRY, retry ? "yes" : "no"},
 	};
 	va_list arguments;
 
@@ -109,10 +108,10 @@ static int *descriptor_named(struct descriptors *descriptors, const char *name, 
 		const char *name;
 		int *fd;
 	} known[] = {
-		{HANDSHAKE_DESCRIPTOR_CONNECTION, &descriptors->connection},
-		{HANDSHAKE_DESCRIPTOR_RELAY, &descriptors->relay},
-		{HANDSHAKE_DESCRIPTOR_RELAY_STATE, &descriptors->relay_state},
-		{HANDSHAKE_DESCRIPTOR_CHAIN, &descriptors->chain},
+	    {HANDSHAKE_DESCRIPTOR_CONNECTION, &descriptors->connection},
+	    {HANDSHAKE_DESCRIPTOR_RELAY, &descriptors->relay},
+	    {HANDSHAKE_DESCRIPTOR_RELAY_STATE, &descriptors->relay_state},
+	    {HANDSHAKE_DESCRIPTOR_CHAIN, &descriptors->chain},
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
@@ -145,21 +144,11 @@ static const char *descriptors_take(struct descriptors *descriptors, struct mess
 	return NULL;
 }
 
-/* Reads the PEM text of a memfd that somebody else wrote. NULL, or what is wrong. */
-static const char *chain_read(int fd, char **ret_chain)
+/* Reads size bytes of text. NULL, or what is wrong. */
+static const char *chain_fill(int fd, char *text, size_t size)
 {
-	_cleanup_free_ char *text = NULL;
-	struct stat status;
-	size_t size, length = 0;
+	size_t length = 0;
 
-	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
-		return "its chain is not in a file";
-	if (status.st_size > HANDSHAKE_CHAIN_SIZE)
-		return "its chain is larger than 262144 bytes";
-	size = (size_t)status.st_size;
-	text = malloc(size + 1);
-	if (!text)
-		return "there is no memory for its chain";
 	while (length < size) {
 		ssize_t n = pread(fd, text + length, size - length, (off_t)length);
 
@@ -172,9 +161,22 @@ static const char *chain_read(int fd, char **ret_chain)
 	if (memchr(text, 0, size))
 		return "its chain is not text";
 	text[size] = '\0';
-	*ret_chain = text;
-	text = NULL;
 	return NULL;
+}
+
+/* Reads the PEM text of a memfd that somebody else wrote, into the object. NULL, or what is wrong. */
+static const char *chain_read(struct handshake *handshake, int fd)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
+		return "its chain is not in a file";
+	if (status.st_size > HANDSHAKE_CHAIN_SIZE)
+		return "its chain is larger than 262144 bytes";
+	handshake->chain = malloc((size_t)status.st_size + 1);
+	if (!handshake->chain)
+		return "there is no memory for its chain";
+	return chain_fill(fd, handshake->chain, (size_t)status.st_size);
 }
 
 /* ---- A message becomes a result ------------------------------------------------------------ */
@@ -220,11 +222,12 @@ static const char *established_take(struct handshake *handshake, struct message 
 	if (wrong)
 		return wrong;
 	if (relay != (descriptors.relay >= 0))
-		return relay ? "it lacks the relay's descriptor" : "it has a relay it does not name";
+		return relay ? "it lacks the relay's descriptor"
+			     : "it has a relay it does not name";
 	if (relay && descriptors.relay_state < 0)
 		return "it lacks the relay's state";
 	if (descriptors.chain >= 0) {
-		wrong = chain_read(descriptors.chain, &handshake->chain);
+		wrong = chain_read(handshake, descriptors.chain);
 		if (wrong)
 			return wrong;
 	}
@@ -235,8 +238,8 @@ static const char *established_take(struct handshake *handshake, struct message 
 static const char *reply_check(const struct message *message)
 {
 	static const char *const once[] = {
-		HANDSHAKE_KEY_ID,	   HANDSHAKE_KEY_OUTCOME,  HANDSHAKE_KEY_TRANSMIT,
-		HANDSHAKE_KEY_DESCRIPTORS, HANDSHAKE_KEY_RECEIVE,  HANDSHAKE_KEY_CLASS,
+	    HANDSHAKE_KEY_ID,          HANDSHAKE_KEY_OUTCOME, HANDSHAKE_KEY_TRANSMIT,
+	    HANDSHAKE_KEY_DESCRIPTORS, HANDSHAKE_KEY_RECEIVE, HANDSHAKE_KEY_CLASS,
 	};
 
 	for (size_t i = 0; i < message->field_count; i++)
@@ -276,9 +279,9 @@ void result_take(struct handshake *handshake, struct message *message, int fd, i
 		return result_break(handshake, wrong);
 	if (value_is(message, HANDSHAKE_KEY_OUTCOME, "established")) {
 		if (message->lost_fds)
-			return result_fail(handshake, HANDSHAKE_POISONED, HANDSHAKE_CLASS_INTERNAL,
-					   EMFILE, true,
-					   "no descriptor was free for those of the daemon's answer");
+			return result_fail(
+			    handshake, HANDSHAKE_POISONED, HANDSHAKE_CLASS_INTERNAL, EMFILE, true,
+			    "no descriptor was free for those of the daemon's answer");
 		wrong = established_take(handshake, message, fd, ret_fd);
 		if (wrong)
 			return result_break(handshake, wrong);
@@ -288,9 +291,9 @@ void result_take(struct handshake *handshake, struct message *message, int fd, i
 	if (!value_is(message, HANDSHAKE_KEY_OUTCOME, "untouched") &&
 	    !value_is(message, HANDSHAKE_KEY_OUTCOME, "poisoned"))
 		return result_break(handshake, "it has no outcome that exists");
-	handshake->outcome = value_is(message, HANDSHAKE_KEY_OUTCOME, "untouched") ?
-				     HANDSHAKE_UNTOUCHED :
-				     HANDSHAKE_POISONED;
+	handshake->outcome = value_is(message, HANDSHAKE_KEY_OUTCOME, "untouched")
+				 ? HANDSHAKE_UNTOUCHED
+				 : HANDSHAKE_POISONED;
 	handshake->failure_errno = error_of_class(message_get(message, HANDSHAKE_KEY_CLASS, 0));
 	handshake->may_retry = value_is(message, HANDSHAKE_KEY_RETRY, "yes");
 	sentence = message_get(message, HANDSHAKE_KEY_ERROR, 0);

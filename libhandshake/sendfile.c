@@ -97,8 +97,9 @@ ssize_t handshake_sendfile(struct handshake *handshake, int fd, int file_fd, off
 	if (n == 0) {
 		n = file_rest(file_fd, *offset, count);
 		if (n < 0)
-			error_set(handshake, (int)-n, "descriptor %d is not a file to send from "
-						      "offset %lld",
+			error_set(handshake, (int)-n,
+				  "descriptor %d is not a file to send from "
+				  "offset %lld",
 				  file_fd, (long long)*offset);
 	}
 	if (n > 0) {
