@@ -11,7 +11,8 @@ LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 VERSION := 0.1.0
 
-# SANITIZE=address (with undefined) or thread builds everything again, beside the plain build.
+# SANITIZE=address (with undefined), thread or valgrind builds everything again, beside the plain build.
+# SANITIZED leaves out the system-call filter, which such tools cannot live in.
 SANITIZE ?=
 B := build$(addprefix -,$(SANITIZE))
 CC ?= cc
@@ -33,6 +34,8 @@ ifeq ($(SANITIZE),address)
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DSANITIZED
 else ifeq ($(SANITIZE),thread)
 SANITIZERS := -fsanitize=thread -DSANITIZED
+else ifeq ($(SANITIZE),valgrind)
+SANITIZERS := -DSANITIZED
 endif
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Iinclude -Ilibhandshake -DVERSION='"$(VERSION)"' $(SYSTEMD) \
 	$(WARNINGS) $(HARDENING) $(SANITIZERS) -MMD -MP $(CFLAGS)
@@ -160,6 +163,6 @@ install: all
 	install -D -m 644 dist/handshake.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/handshake
 
 clean:
-	rm -rf build/bin build/lib build/obj build/unit build/bench build/fuzz build/check build-address build-thread
+	rm -rf build/bin build/lib build/obj build/unit build/bench build/fuzz build/check build-address build-thread build-valgrind
 
 -include $(shell find $(B)/obj $(B)/bench $(B)/fuzz -name "*.d" 2>/dev/null)
