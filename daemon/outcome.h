@@ -79,6 +79,10 @@ struct outcome {
 	int relay_state_fd;
 };
 
+/* Records a failure unless there is one already; verification and alert stay as they are. */
+void failure_set(struct failure *failure, enum failure_class class, bool retry, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
 /* Empty, UNTOUCHED, descriptors -1. */
 void outcome_init(struct outcome *outcome);
 /* Closes and frees what the outcome owns. */

@@ -4,6 +4,7 @@
 #ifndef TRAFFIC_KEYS_H
 #define TRAFFIC_KEYS_H
 
+#include <gnutls/gnutls.h>
 #include <stdint.h>
 
 #include "config.h"
@@ -26,6 +27,26 @@ struct traffic_keys {
 	struct traffic_direction receive;
 };
 
+/* The first traffic secrets of TLS 1.3 (RFC 8446, 7.1), which GnuTLS shows as they are made and never
+ * again. */
+struct traffic_secrets {
+	uint8_t client[48];
+	uint8_t server[48];
+	uint8_t client_size; /* bytes; 0: not seen */
+	uint8_t server_size;
+};
+
+/* Takes a line of the key log: keeps what it needs, ignores the rest. */
+void traffic_secrets_take(struct traffic_secrets *secrets, const char *label,
+                          const gnutls_datum_t *secret);
+void traffic_secrets_wipe(struct traffic_secrets *secrets);
+
+/* Copies keys and sequence numbers out of a session whose handshake is complete. It must be the last
+ * that is done with the session: what it sends or reads afterwards would use a record number twice.
+ * 0, or -ENOTSUP (a cipher that no record path takes), -EPROTO (the library's state is not what this
+ * code knows). */
+int traffic_keys_export(gnutls_session_t session, bool is_server,
+                        const struct traffic_secrets *secrets, struct traffic_keys *ret_keys);
 void traffic_keys_wipe(struct traffic_keys *keys);
 
 #endif

@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * One handshake as a state machine on the event loop: attach, shake hands, check, export, install.
+ * Touches its duplicate of a caller's socket; must never wait, change that socket's flags or options,
+ * or say of its state anything but what happened to it.
+ */
+#include "handshake-task.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "alert.h"
+#include "handshake-failure.h"
+#include "identity.h"
+#include "offload-relay.h"
+#include "session.h"
+#include "socket.h"
+#include "transport.h"
+
+/* Alerts that refuse nothing (TLS 1.2 has some) and that a peer may send before it is sent away. */
+enum { WARNINGS_MAX = 8 };
+
+struct handshake_task {
+	const struct handshake_surroundings *surroundings;
+	struct decision decision;
+	uid_t uid;
+	int fd;
+	handshake_task_done *done;
+	void *context;
+	struct event *readiness; /* of the socket */
+	struct event *deadline;
+	uint64_t started; /* CLOCK_MONOTONIC, microseconds */
+	bool begun;
+	bool installed; /* the traffic keys are where records move from now on */
+	bool handed_on; /* some of the keys may be in use: the session must not speak any more */
+	unsigned warnings;
+	struct transport transport;
+	struct session session;
+	struct outcome outcome;
+};
+
+static uint64_t now_microseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* The socket's state, from what happened and from nothing else. Attached without keys it is still plain
+ * TCP, so attaching does not count. */
+static enum outcome_state final_state(const struct handshake_task *task)
+{
+	if (task->installed)
+		return OUTCOME_ESTABLISHED;
+	if (transport_touched(&task->transport) || task->handed_on)
+		return OUTCOME_POISONED;
+	return OUTCOME_UNTOUCHED;
+}
+
+/* Everything but the task's own memory and its outcome. The events go before the descriptor: the file
+ * lives on with its owner, and the kernel would go on watching it. */
+static void task_release(struct handshake_task *task)
+{
+	if (task->readiness != NULL)
+		event_free(task->readiness);
+	if (task->deadline != NULL)
+		event_free(task->deadline);
+	task->readiness = NULL;
+	task->deadline = NULL;
+	session_close(&task->session);
+	socket_close(task->fd);
+	task->fd = -1;
+}
+
+static void task_end(struct handshake_task *task)
+{
+	task->outcome.state = final_state(task);
+	task->outcome.microseconds = now_microseconds() - task->started;
+	task_release(task);
+	task->done(task->context, &task->outcome);
+	outcome_done(&task->outcome);
+	free(task);
+}
+
+static void task_fail(struct handshake_task *task, int error)
+{
+	handshake_failure_tell(&task->outcome.failure, error, &task->session, &task->transport);
+	task_end(task);
+}
+
+/* ---- The record path ----------------------------------------------------------------------- */
+
+static bool kernel_has(const struct handshake_task *task, const struct traffic_keys *keys)
+{
+	return task->surroundings->kernel->ciphers[keys->version][keys->cipher];
+}
+
+/* Before the first byte: later, a peer that has already sent its FIN makes it impossible. 0, or -1 with
+ * a failure. */
+static int task_attach(struct handshake_task *task)
+{
+	const struct kernel_tls *kernel = task->surroundings->kernel;
+	struct outcome *outcome = &task->outcome;
+	bool must = task->decision.records == CONFIG_RECORDS_KERNEL;
+	char reason[sizeof(outcome->records_reason)] = "";
+	int error = -ENOENT;
+
+	if (task->decision.records == CONFIG_RECORDS_RELAY) {
+		snprintf(outcome->records_reason, sizeof(outcome->records_reason),
+			 "records = relay was asked for");
+	} else {
+		if (kernel->available)
+			error = offload_kernel_attach(task->fd, reason, sizeof(reason));
+		else
+			snprintf(reason, sizeof(reason), "%s", kernel->reason);
+		if (error == 0)
+			return 0;
+		if (error == -ENOTCONN) {
+			outcome_fail(outcome, FAILURE_CLOSED, false,
+				     "The peer has already ended the TCP connection");
+			return -1;
+		}
+		if (must) {
+			outcome_fail(outcome, FAILURE_UNSUPPORTED, false,
+				     "Kernel records are asked for, but cannot be had: %s", reason);
+			return -1;
+		}
+		snprintf(outcome->records_reason, sizeof(outcome->records_reason), "%s", reason);
+	}
+	if (task->surroundings->relay_socket >= 0)
+		return 0;
+	outcome_fail(outcome, FAILURE_UNSUPPORTED, false,
+		     "Records would have to be relayed (%s), but the daemon has no relay",
+		     outcome->records_reason);
+	return -1;
+}
+
+static int task_install_kernel(struct handshake_task *task, const struct traffic_keys *keys)
+{
+	char reason[256] = "";
+
+	task->handed_on = true;
+	if (offload_kernel_install(task->fd, keys, reason, sizeof(reason)) < 0) {
+		outcome_fail(&task->outcome, FAILURE_UNSUPPORTED, false,
+			     "The handshake was complete, but %s", reason);
+		return -1;
+	}
+	task->outcome.transmit = "kernel";
+	task->outcome.receive = "kernel";
+	return 0;
+}
+
+static int task_install_relay(struct handshake_task *task, const struct traffic_keys *keys)
+{
+	struct outcome *outcome = &task->outcome;
+	char reason[256] = "";
+	int error = offload_relay_start(task->surroundings->relay_socket, task->uid, task->fd, keys,
+					&outcome->relay_fd, &outcome->relay_state_fd, reason,
+					sizeof(reason));
+
+	if (error < 0) {
+		bool busy = error == -EAGAIN;
+
+		outcome_fail(outcome, busy ? FAILURE_BUSY : FAILURE_INTERNAL, true,
+			     "The handshake was complete, but %s", reason);
+		/* Nobody else has the keys, so the session can still say goodbye. */
+		handshake_failure_send(&outcome->failure, &task->session, GNUTLS_A_INTERNAL_ERROR);
+		return -1;
+	}
+	outcome->transmit = "relay";
+	outcome->receive = "relay";
+	return 0;
+}
+
+/* Hands the exported keys to the record path that was prepared, or to the next one that is allowed. */
+static int task_install(struct handshake_task *task, const struct traffic_keys *keys)
+{
+	struct outcome *outcome = &task->outcome;
+
+	/* A reason for the relay is there exactly if the kernel was given up before the first byte. */
+	if (outcome->records_reason[0] == '\0') {
+		if (task->decision.records == CONFIG_RECORDS_KERNEL || kernel_has(task, keys))
+			return task_install_kernel(task, keys);
+		snprintf(outcome->records_reason, sizeof(outcome->records_reason),
+			 "the kernel lacks the cipher %s for %s", outcome->cipher,
+			 outcome->version);
+		if (task->surroundings->relay_socket < 0) {
+			outcome_fail(outcome, FAILURE_UNSUPPORTED, false,
+				     "The handshake was complete, but %s and the daemon has no "
+				     "relay",
+				     outcome->records_reason);
+			handshake_failure_send(&outcome->failure, &task->session,
+					       GNUTLS_A_INTERNAL_ERROR);
+			return -1;
+		}
+	}
+	return task_install_relay(task, keys);
+}
+
+/* ---- The end of a handshake ---------------------------------------------------------------- */
+
+static int task_read_identity(struct handshake_task *task)
+{
+	struct identity *identity = &task->outcome.identity;
+	unsigned count = 0;
+	const gnutls_datum_t *chain = gnutls_certificate_get_peers(task->session.tls, &count);
+	int error;
+
+	if (chain == NULL || count == 0)
+		return 0;
+	error = identity_read(chain, count, identity);
+	identity->authenticated = error == 0 && task->session.verification.authenticated;
+	return error;
+}
+
+static int task_export(struct handshake_task *task, struct traffic_keys *keys)
+{
+	struct outcome *outcome = &task->outcome;
+	int error;
+
+	/* What was read and not given to the handshake would be lost to the caller. */
+	if (gnutls_record_check_pending(task->session.tls) != 0 ||
+	    !transport_at_boundary(&task->transport)) {
+		outcome_fail(outcome, FAILURE_INTERNAL, false,
+			     "The TLS library read more than the handshake");
+		return -1;
+	}
+	error = traffic_keys_export(task->session.tls, task->decision.role == REQUEST_SERVER,
+				    &task->session.secrets, keys);
+	if (error == 0)
+		return 0;
+	outcome_fail(outcome, error == -ENOTSUP ? FAILURE_UNSUPPORTED : FAILURE_INTERNAL, false,
+		     "The traffic keys of %s cannot be taken out of the TLS library",
+		     outcome->suite);
+	return -1;
+}
+
+static void task_finish(struct handshake_task *task)
+{
+	struct traffic_keys keys;
+	int error = session_check(&task->session);
+
+	if (error == 0)
+		error = task_read_identity(task);
+	if (error < 0) {
+		task_fail(task, error);
+		return;
+	}
+	session_describe(&task->session, &task->outcome);
+	if (task_export(task, &keys) < 0) {
+		handshake_failure_send(&task->outcome.failure, &task->session,
+				       GNUTLS_A_INTERNAL_ERROR);
+		task_end(task);
+		return;
+	}
+	task->installed = task_install(task, &keys) == 0;
+	traffic_keys_wipe(&keys);
+	task_end(task);
+}
+
+/* ---- Under way ----------------------------------------------------------------------------- */
+
+/* Waits until the library can go on. The event's direction changes between flights. */
+static void task_wait(struct handshake_task *task)
+{
+	short direction = gnutls_record_get_direction(task->session.tls) == 1 ? EV_WRITE : EV_READ;
+
+	event_assign(task->readiness, event_get_base(task->readiness), task->fd, direction,
+		     event_get_callback(task->readiness), task);
+	if (event_add(task->readiness, NULL) == 0)
+		return;
+	outcome_fail(&task->outcome, FAILURE_INTERNAL, true,
+		     "The socket cannot be watched: there is not enough memory");
+	task_end(task);
+}
+
+static void task_step(struct handshake_task *task)
+{
+	for (;;) {
+		int error = gnutls_handshake(task->session.tls);
+
+		if (error == 0) {
+			task_finish(task);
+			return;
+		}
+		if (error == GNUTLS_E_AGAIN) {
+			task_wait(task);
+			return;
+		}
+		if (error == GNUTLS_E_INTERRUPTED)
+			continue;
+		if (gnutls_error_is_fatal(error) != 0 || ++task->warnings > WARNINGS_MAX) {
+			task_fail(task, error);
+			return;
+		}
+	}
+}
+
+static void task_begin(struct handshake_task *task)
+{
+	const struct kernel_tls *only =
+	    task->decision.records == CONFIG_RECORDS_KERNEL ? task->surroundings->kernel : NULL;
+
+	task->begun = true;
+	if (task_attach(task) < 0 || session_open(&task->session, &task->decision, only,
+						  &task->transport, &task->outcome.failure) < 0)
+		task_end(task);
+	else
+		task_step(task);
+}
+
+static void task_ready(evutil_socket_t fd, short what, void *context)
+{
+	struct handshake_task *task = context;
+
+	(void)fd;
+	(void)what;
+	if (task->begun)
+		task_step(task);
+	else
+		task_begin(task);
+}
+
+/* Tells the peer that this is the end, where bytes moved and it can still hear it. */
+static void task_abandon(struct handshake_task *task)
+{
+	struct failure *failure = &task->outcome.failure;
+
+	if (task->session.tls == NULL || task->transport.bytes_out + task->transport.bytes_in == 0)
+		return;
+	if (alert_send_cancelled(task->session.tls) < 0)
+		return;
+	failure->alert_direction = ALERT_SENT;
+	failure->alert = GNUTLS_A_USER_CANCELED;
+}
+
+static void task_expired(evutil_socket_t fd, short what, void *context)
+{
+	struct handshake_task *task = context;
+
+	(void)fd;
+	(void)what;
+	outcome_fail(&task->outcome, FAILURE_TIMEOUT, true,
+		     "The handshake did not end within %u milliseconds: the peer %s",
+		     task->decision.timeout_ms,
+		     task->transport.bytes_in == 0 ? "sent nothing" : "was too slow");
+	task_abandon(task);
+	task_end(task);
+}
+
+/* The deadline is absolute: whatever the peer does, it is armed once. */
+static int task_arm(struct handshake_task *task)
+{
+	const struct timeval timeout = {
+	    .tv_sec = task->decision.timeout_ms / 1000,
+	    .tv_usec = (suseconds_t)(task->decision.timeout_ms % 1000) * 1000,
+	};
+	struct event_base *base = task->surroundings->base;
+
+	task->readiness = event_new(base, task->fd, EV_READ, task_ready, task);
+	task->deadline = evtimer_new(base, task_expired, task);
+	if (task->readiness == NULL || task->deadline == NULL)
+		return -1;
+	/* The timer counts from the loop's last look at the clock, which may be long ago. */
+	event_base_update_cache_time(base);
+	if (event_add(task->deadline, &timeout) < 0)
+		return -1;
+	event_active(task->readiness, EV_READ, 0);
+	return 0;
+}
+
+struct handshake_task *handshake_task_start(const struct handshake_surroundings *surroundings,
+					    const struct decision *decision, uid_t uid, int fd,
+					    handshake_task_done *done, void *context)
+{
+	struct handshake_task *task = calloc(1, sizeof(*task));
+
+	if (task == NULL) {
+		socket_close(fd);
+		errno = ENOMEM;
+		return NULL;
+	}
+	task->surroundings = surroundings;
+	task->decision = *decision;
+	task->uid = uid;
+	task->fd = fd;
+	task->done = done;
+	task->context = context;
+	task->started = now_microseconds();
+	transport_init(&task->transport, fd);
+	outcome_init(&task->outcome);
+	if (task_arm(task) == 0)
+		return task;
+	task_release(task);
+	free(task);
+	errno = ENOMEM;
+	return NULL;
+}
+
+enum outcome_state handshake_task_cancel(struct handshake_task *task)
+{
+	enum outcome_state state;
+
+	task_abandon(task);
+	state = final_state(task);
+	task_release(task);
+	outcome_done(&task->outcome);
+	free(task);
+	return state;
+}

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The GnuTLS session of one handshake. Touches the session and, through it, the credentials of the
+ * profile for reading; must never send or receive by itself, nor let the library keep tickets.
+ */
+#include "session.h"
+
+#include <arpa/inet.h>
+#include <gnutls/x509.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Extensions that bound the size of records: 1, max_fragment_length (RFC 6066, 4), and 28,
+ * record_size_limit (RFC 8449). Whoever moves the records after the hand-over knows no such bound, so
+ * none is agreed on: to ignore them is what both standards let an endpoint do. */
+static const struct {
+	int number;
+	const char *name;
+} ignored_extensions[] = {
+    {1, "max_fragment_length, ignored"},
+    {28, "record_size_limit, ignored"},
+};
+
+static int extension_receive(gnutls_session_t tls, const unsigned char *data, size_t size)
+{
+	(void)tls;
+	(void)data;
+	(void)size;
+	return 0;
+}
+
+static int extension_send(gnutls_session_t tls, gnutls_buffer_t data)
+{
+	(void)tls;
+	(void)data;
+	return 0;
+}
+
+static int session_ignore_extensions(gnutls_session_t tls)
+{
+	for (size_t i = 0; i < sizeof(ignored_extensions) / sizeof(ignored_extensions[0]); i++) {
+		int error = gnutls_session_ext_register(
+		    tls, ignored_extensions[i].name, ignored_extensions[i].number, GNUTLS_EXT_TLS,
+		    extension_receive, extension_send, NULL, NULL, NULL,
+		    GNUTLS_EXT_FLAG_OVERRIDE_INTERNAL | GNUTLS_EXT_FLAG_TLS |
+			GNUTLS_EXT_FLAG_CLIENT_HELLO | GNUTLS_EXT_FLAG_EE |
+			GNUTLS_EXT_FLAG_TLS12_SERVER_HELLO);
+
+		if (error < 0)
+			return error;
+	}
+	return 0;
+}
+
+/* ---- What the library calls back ----------------------------------------------------------- */
+
+static int session_keylog(gnutls_session_t tls, const char *label, const gnutls_datum_t *secret)
+{
+	struct session *session = gnutls_session_get_ptr(tls);
+
+	traffic_secrets_take(&session->secrets, label, secret);
+	return 0;
+}
+
+/* -1 makes the handshake fail with GNUTLS_E_CERTIFICATE_ERROR and sends nothing: the alert that the
+ * refusal deserves stands in the verification. */
+static int session_verify(gnutls_session_t tls)
+{
+	struct session *session = gnutls_session_get_ptr(tls);
+
+	verify_peer(tls, session->decision, &session->verification);
+	session->verified = true;
+	return session->verification.alert == 0 ? 0 : -1;
+}
+
+static void session_read_server_name(struct session *session)
+{
+	char name[sizeof(session->server_name)];
+	size_t size = sizeof(name);
+	unsigned type = 0;
+
+	if (gnutls_server_name_get(session->tls, name, &size, &type, 0) == 0 &&
+	    type == GNUTLS_NAME_DNS && memchr(name, '\0', sizeof(name)) != NULL)
+		snprintf(session->server_name, sizeof(session->server_name), "%s", name);
+}
+
+/* Is there a certificate for the name? Only asked where an unknown name is refused. */
+static bool session_serves_name(const struct session *session)
+{
+	gnutls_certificate_credentials_t credentials = session->decision->profile->server;
+	bool found = false;
+
+	for (unsigned i = 0; !found; i++) {
+		gnutls_x509_crt_t *chain;
+		unsigned count;
+
+		if (gnutls_certificate_get_x509_crt(credentials, i, &chain, &count) < 0)
+			break;
+		found = count > 0 &&
+			gnutls_x509_crt_check_hostname(chain[0], session->server_name) != 0;
+		for (unsigned j = 0; j < count; j++)
+			gnutls_x509_crt_deinit(chain[j]);
+		gnutls_free(chain);
+	}
+	return found;
+}
+
+/* Before the server answers a ClientHello: what must be refused while it is still an answer. */
+static int session_client_hello(gnutls_session_t tls)
+{
+	struct session *session = gnutls_session_get_ptr(tls);
+	gnutls_datum_t protocol;
+
+	session_read_server_name(session);
+	if (session->decision->profile->config->unknown_name_refused &&
+	    session->server_name[0] != '\0' && !session_serves_name(session))
+		return GNUTLS_E_UNRECOGNIZED_NAME;
+	/* GNUTLS_ALPN_MANDATORY refuses a client that offers none of ours; this, one that offers none. */
+	if (session->decision->alpn_required &&
+	    gnutls_alpn_get_selected_protocol(tls, &protocol) < 0)
+		return GNUTLS_E_NO_APPLICATION_PROTOCOL;
+	return 0;
+}
+
+/* ---- Making it ----------------------------------------------------------------------------- */
+
+static bool kernel_takes(const struct kernel_tls *kernel, const struct config_profile *config,
+			 enum config_cipher cipher)
+{
+	return kernel->ciphers[CONFIG_TLS13][cipher] &&
+	       (config->min_version == CONFIG_TLS13 || kernel->ciphers[CONFIG_TLS12][cipher]);
+}
+
+/* The profile's priorities with only those of its ciphers that this kernel takes. The library takes the
+ * suites in the order of the ciphers. */
+static int session_priority_text(const struct config_profile *config, bool server,
+				 const struct kernel_tls *kernel, char *text, size_t size)
+{
+	int length = snprintf(text, size, "NORMAL:-VERS-ALL:+VERS-TLS1.3%s:-CIPHER-ALL",
+			      config->min_version == CONFIG_TLS12 ? ":+VERS-TLS1.2" : "");
+	bool any = false;
+
+	for (size_t i = 0; i < config->cipher_count; i++) {
+		if (!kernel_takes(kernel, config, config->ciphers[i]))
+			continue;
+		any = true;
+		length += snprintf(text + length, size - (size_t)length, ":+%s",
+				   config_cipher_word(config->ciphers[i]));
+	}
+	if (server && !config->client_order)
+		snprintf(text + length, size - (size_t)length, ":%%SERVER_PRECEDENCE");
+	return any ? 0 : -1;
+}
+
+/* Takes the ciphers out of what the session offers that this kernel does not take. */
+static int session_restrict(struct session *session, const struct kernel_tls *kernel,
+			    gnutls_priority_t priority)
+{
+	const struct config_profile *config = session->decision->profile->config;
+	bool all = true;
+	char text[512];
+
+	for (size_t i = 0; i < config->cipher_count; i++)
+		all = all && kernel_takes(kernel, config, config->ciphers[i]);
+	if (all)
+		return gnutls_priority_set(session->tls, priority);
+	if (session_priority_text(config, session->decision->role == REQUEST_SERVER, kernel, text,
+				  sizeof(text)) < 0)
+		return GNUTLS_E_NO_PRIORITIES_WERE_SET;
+	return gnutls_priority_set_direct(session->tls, text, NULL);
+}
+
+static int session_set_alpn(struct session *session)
+{
+	const struct decision *decision = session->decision;
+	gnutls_datum_t protocols[REQUEST_ALPN_MAX];
+	unsigned flags = 0;
+
+	if (decision->alpn_count == 0)
+		return 0;
+	for (unsigned i = 0; i < decision->alpn_count; i++) {
+		protocols[i].data = (unsigned char *)decision->alpn[i];
+		protocols[i].size = (unsigned)strlen(decision->alpn[i]);
+	}
+	if (decision->role == REQUEST_SERVER) {
+		if (!decision->profile->config->client_order)
+			flags |= GNUTLS_ALPN_SERVER_PRECEDENCE;
+		if (decision->alpn_required)
+			flags |= GNUTLS_ALPN_MANDATORY;
+	}
+	return gnutls_alpn_set_protocols(session->tls, protocols, decision->alpn_count, flags);
+}
+
+static int session_set_server(struct session *session)
+{
+	const struct decision *decision = session->decision;
+
+	gnutls_handshake_set_post_client_hello_function(session->tls, session_client_hello);
+	switch (decision->client_certificates) {
+	case CONFIG_CLIENT_NONE:
+		gnutls_certificate_server_set_request(session->tls, GNUTLS_CERT_IGNORE);
+		break;
+	case CONFIG_CLIENT_REQUEST:
+		gnutls_certificate_server_set_request(session->tls, GNUTLS_CERT_REQUEST);
+		break;
+	case CONFIG_CLIENT_REQUIRE:
+		/* The library then refuses a client without one before its own last flight. */
+		gnutls_certificate_server_set_request(session->tls, GNUTLS_CERT_REQUIRE);
+		break;
+	}
+	return 0;
+}
+
+static bool is_address(const char *name)
+{
+	unsigned char bytes[16];
+
+	return inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1;
+}
+
+static int session_set_client(struct session *session)
+{
+	const char *name = session->decision->peer_name;
+
+	/* No address goes into server_name (RFC 6066, 3). */
+	if (name[0] == '\0' || is_address(name))
+		return 0;
+	snprintf(session->server_name, sizeof(session->server_name), "%s", name);
+	return gnutls_server_name_set(session->tls, GNUTLS_NAME_DNS, name, strlen(name));
+}
+
+static int session_set(struct session *session, const struct kernel_tls *kernel)
+{
+	const struct decision *decision = session->decision;
+	const struct profile *profile = decision->profile;
+	bool server = decision->role == REQUEST_SERVER;
+	gnutls_priority_t priority = server ? profile->priority_server : profile->priority_client;
+	int error;
+
+	error = kernel != NULL ? session_restrict(session, kernel, priority)
+			       : gnutls_priority_set(session->tls, priority);
+	if (error == 0)
+		error = gnutls_credentials_set(session->tls, GNUTLS_CRD_CERTIFICATE,
+					       server ? profile->server : profile->client);
+	if (error == 0)
+		error = session_ignore_extensions(session->tls);
+	if (error == 0)
+		error = session_set_alpn(session);
+	if (error == 0)
+		error = server ? session_set_server(session) : session_set_client(session);
+	gnutls_session_set_verify_function(session->tls, session_verify);
+	gnutls_session_set_keylog_function(session->tls, session_keylog);
+	gnutls_handshake_set_timeout(session->tls, 0); /* the task has a deadline of its own */
+	return error;
+}
+
+int session_open(struct session *session, const struct decision *decision,
+		 const struct kernel_tls *kernel, struct transport *transport,
+		 struct failure *failure)
+{
+	/* No tickets and no early data: nothing of theirs is served yet, and what is not read during
+	 * the handshake must stay with the caller. The certificate of a profile is there to be shown,
+	 * whatever issuers a server names. */
+	unsigned flags = GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS |
+			 GNUTLS_NO_AUTO_SEND_TICKET | GNUTLS_NO_AUTO_REKEY;
+	int error;
+
+	memset(session, 0, sizeof(*session));
+	session->decision = decision;
+	if (decision->role == REQUEST_SERVER && decision->profile->server == NULL) {
+		failure_set(failure, FAILURE_UNSUPPORTED, false,
+			    "The profile \"%s\" has no certificate, so it cannot be a server: give "
+			    "it \"certificate\" and \"private-key\"",
+			    decision->profile->config->name);
+		return -1;
+	}
+	flags |= decision->role == REQUEST_SERVER ? GNUTLS_SERVER
+						  : GNUTLS_CLIENT | GNUTLS_FORCE_CLIENT_CERT;
+	error = gnutls_init(&session->tls, flags);
+	if (error < 0)
+		session->tls = NULL;
+	if (error == 0) {
+		gnutls_session_set_ptr(session->tls, session);
+		error = session_set(session, kernel);
+	}
+	if (error == 0) {
+		transport_bind(transport, session->tls);
+		return 0;
+	}
+	failure_set(failure, FAILURE_INTERNAL, false, "No TLS session can be made: %s",
+		    gnutls_strerror(error));
+	session_close(session);
+	return -1;
+}
+
+int session_check(struct session *session)
+{
+	gnutls_datum_t protocol;
+
+	/* A client that sent no certificate never made the library ask. */
+	if (!session->verified)
+		verify_peer(session->tls, session->decision, &session->verification);
+	session->verified = true;
+	if (session->verification.alert != 0)
+		return session->verification.present ? GNUTLS_E_CERTIFICATE_ERROR
+						     : GNUTLS_E_NO_CERTIFICATE_FOUND;
+	if (session->decision->alpn_required &&
+	    gnutls_alpn_get_selected_protocol(session->tls, &protocol) < 0)
+		return GNUTLS_E_NO_APPLICATION_PROTOCOL;
+	return 0;
+}
+
+void session_describe(struct session *session, struct outcome *outcome)
+{
+	const char *suite = gnutls_ciphersuite_get(session->tls);
+	const char *group = gnutls_group_get_name(gnutls_group_get(session->tls));
+	gnutls_datum_t protocol;
+
+	outcome->version =
+	    gnutls_protocol_get_version(session->tls) == GNUTLS_TLS1_3 ? "TLS1.3" : "TLS1.2";
+	outcome->cipher = gnutls_cipher_get_name(gnutls_cipher_get(session->tls));
+	snprintf(outcome->suite, sizeof(outcome->suite), "%s", suite != NULL ? suite : "");
+	snprintf(outcome->group, sizeof(outcome->group), "%s", group != NULL ? group : "");
+	if (gnutls_alpn_get_selected_protocol(session->tls, &protocol) == 0)
+		snprintf(outcome->alpn, sizeof(outcome->alpn), "%.*s", (int)protocol.size,
+			 (const char *)protocol.data);
+	snprintf(outcome->server_name, sizeof(outcome->server_name), "%s", session->server_name);
+	outcome->resumed = gnutls_session_is_resumed(session->tls) != 0;
+}
+
+void session_close(struct session *session)
+{
+	if (session->tls != NULL)
+		gnutls_deinit(session->tls);
+	session->tls = NULL;
+	traffic_secrets_wipe(&session->secrets);
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Push and pull functions of a session on a shared socket. Touches the bytes of that socket; must
+ * never wait on it, change its flags or options, or read a byte behind the record that GnuTLS is in.
+ */
+#include "transport.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+void transport_init(struct transport *transport, int fd)
+{
+	memset(transport, 0, sizeof(*transport));
+	transport->fd = fd;
+}
+
+static ssize_t transport_refuse(struct transport *transport, int error)
+{
+	if (error != EAGAIN && transport->error == 0)
+		transport->error = error;
+	gnutls_transport_set_errno(transport->session, error);
+	return -1;
+}
+
+static ssize_t transport_push(gnutls_transport_ptr_t pointer, const giovec_t *parts, int count)
+{
+	struct transport *transport = pointer;
+	struct msghdr message = {
+	    .msg_iov = (struct iovec *)parts, /* giovec_t is laid out as struct iovec is */
+	    .msg_iovlen = (size_t)count,
+	};
+	ssize_t sent;
+
+	do
+		sent = sendmsg(transport->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	if (sent < 0)
+		return transport_refuse(transport, errno == EWOULDBLOCK ? EAGAIN : errno);
+	transport->bytes_out += (uint64_t)sent;
+	return sent;
+}
+
+/* How many bytes may be read without leaving the current record. */
+static size_t transport_room(const struct transport *transport)
+{
+	if (transport->header_length < sizeof(transport->header))
+		return sizeof(transport->header) - transport->header_length;
+	return transport->body_left;
+}
+
+/* Follows the record structure over the bytes that were just read: never more than the room. */
+static void transport_follow(struct transport *transport, const uint8_t *bytes, size_t size)
+{
+	for (size_t i = 0; i < size && transport->bytes_in + i < sizeof(transport->first); i++)
+		transport->first[transport->bytes_in + i] = bytes[i];
+	transport->bytes_in += size;
+	if (transport->header_length < sizeof(transport->header)) {
+		memcpy(transport->header + transport->header_length, bytes, size);
+		transport->header_length += (uint8_t)size;
+		if (transport->header_length < sizeof(transport->header))
+			return;
+		transport->body_left = (uint16_t)(transport->header[3] << 8 | transport->header[4]);
+	} else {
+		transport->body_left -= (uint16_t)size;
+	}
+	if (transport->body_left == 0)
+		transport->header_length = 0;
+}
+
+static ssize_t transport_pull(gnutls_transport_ptr_t pointer, void *buffer, size_t size)
+{
+	struct transport *transport = pointer;
+	size_t room = transport_room(transport);
+	ssize_t got;
+
+	if (transport->bytes_in >= TRANSPORT_BYTES_MAX) {
+		transport->too_much = true;
+		return transport_refuse(transport, EMSGSIZE);
+	}
+	if (size > room)
+		size = room;
+	do
+		got = recv(transport->fd, buffer, size, MSG_DONTWAIT);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return transport_refuse(transport, errno == EWOULDBLOCK ? EAGAIN : errno);
+	if (got == 0)
+		transport->end = true;
+	else
+		transport_follow(transport, buffer, (size_t)got);
+	return got;
+}
+
+static int transport_pull_timeout(gnutls_transport_ptr_t pointer, unsigned int milliseconds)
+{
+	const struct transport *transport = pointer;
+	struct pollfd look = {.fd = transport->fd, .events = POLLIN};
+
+	/* The library may ask for a wait; the event loop waits, nobody else. */
+	(void)milliseconds;
+	return poll(&look, 1, 0);
+}
+
+void transport_bind(struct transport *transport, gnutls_session_t session)
+{
+	transport->session = session;
+	gnutls_transport_set_ptr(session, transport);
+	gnutls_transport_set_vec_push_function(session, transport_push);
+	gnutls_transport_set_pull_function(session, transport_pull);
+	gnutls_transport_set_pull_timeout_function(session, transport_pull_timeout);
+}
+
+bool transport_touched(const struct transport *transport)
+{
+	return transport->bytes_in > 0 || transport->bytes_out > 0;
+}
+
+bool transport_at_boundary(const struct transport *transport)
+{
+	return transport->header_length == 0;
+}
+
+bool transport_looks_like_tls(const struct transport *transport)
+{
+	/* Alert or handshake, version 3.x: nothing else can come first (RFC 8446, 5.1). */
+	if (transport->bytes_in >= 1 && transport->first[0] != 21 && transport->first[0] != 22)
+		return false;
+	return transport->bytes_in < 2 || transport->first[1] == 3;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The way of a session's bytes over a socket that belongs to somebody else: never waits, never reads
+ * beyond the record that it is in, and knows whether anything moved. */
+#ifndef TRANSPORT_H
+#define TRANSPORT_H
+
+#include <gnutls/gnutls.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The most that a handshake may make this process read, in bytes: a chain of certificates fits many
+ * times, a peer that never comes to an end does not. */
+enum { TRANSPORT_BYTES_MAX = 1024 * 1024 };
+
+struct transport {
+	int fd; /* the caller's of transport_init */
+	gnutls_session_t session;
+	uint64_t bytes_in;
+	uint64_t bytes_out;
+	int error;      /* errno of what ended the connection, 0 */
+	bool end;       /* the peer's FIN was read */
+	bool too_much;  /* TRANSPORT_BYTES_MAX was reached */
+	uint8_t first[5]; /* the first bytes that came, min(bytes_in, 5) of them */
+	/* Where reading stands in the current record (RFC 8446, 5.1): */
+	uint8_t header[5];
+	uint8_t header_length;
+	uint16_t body_left;
+};
+
+void transport_init(struct transport *transport, int fd);
+/* Makes the session use it: the library's own way to the socket is never taken, nor its kernel TLS. */
+void transport_bind(struct transport *transport, gnutls_session_t session);
+/* Did any byte move, in any direction? */
+bool transport_touched(const struct transport *transport);
+/* Is nothing of a record read but not all of it? */
+bool transport_at_boundary(const struct transport *transport);
+/* Did the first bytes of the peer look like a TLS record? True while too few are there to tell. */
+bool transport_looks_like_tls(const struct transport *transport);
+
+#endif
