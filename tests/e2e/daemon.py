@@ -76,6 +76,7 @@ def standard_profiles(pki, records):
         "rsa": make("rsa"),
         "ed25519": make("ed25519"),
         "client": make(role="client"),
+        "client-revocation": make(role="client", revocation_list=crl),
         "client-ecdsa": make("client-ecdsa", role="client"),
         "client-rsa": make("client-rsa", role="client"),
         "client-ed25519": make("client-ed25519", role="client"),
