@@ -50,6 +50,7 @@ void request_fail(struct handshake *handshake, int error)
 		result_fail(handshake, untouched, HANDSHAKE_CLASS_UNAVAILABLE, error, true,
 			    "the daemon closed its connection before the request was sent");
 		break;
+	case EAGAIN:
 	case ETOOMANYREFS:
 	case ENOBUFS:
 	case ENOMEM:
