@@ -34,12 +34,17 @@ static void perform_run(struct handshake *handshake, const char *path, int fd)
 {
 	_cleanup_(client_done) struct handshake_client *client = NULL;
 	struct handshake *ended;
+	int64_t timeout = handshake->timeout_ms ? handshake->timeout_ms : TIMEOUT_BOUND_MS;
 	struct deadline deadline;
-	int daemon;
+	int daemon, r;
 
-	deadline = deadline_in(
-	    (int64_t)(handshake->timeout_ms ? handshake->timeout_ms : TIMEOUT_BOUND_MS) +
-	    TIMEOUT_MARGIN_MS);
+	/* Before the connection is made, which may get the number of one that is closed. */
+	r = socket_check(fd);
+	if (r < 0) {
+		handshake->fd = fd;
+		return request_fail(handshake, -r);
+	}
+	deadline = deadline_in(timeout + TIMEOUT_MARGIN_MS);
 	daemon = link_connect(path, &deadline);
 	if (daemon < 0)
 		return link_fail(handshake, path, -daemon);
