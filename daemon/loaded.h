@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The configuration with everything that it names read into memory: what a generation of workers
- * needs, so that it never opens a file. Read-only once it is there. */
+ * needs, so that it never opens a file. Read-only once it is there, but for what trust remembers. */
 #ifndef LOADED_H
 #define LOADED_H
 
@@ -9,18 +9,24 @@
 #include "config.h"
 #include "problem.h"
 
-struct trust; /* trust.h */
+struct credentials; /* credentials.h */
+struct trust;       /* trust.h */
 
 struct profile {
 	const struct config_profile *config;
-	gnutls_certificate_credentials_t server; /* NULL: no certificate, so no server role */
-	gnutls_certificate_credentials_t client; /* with the first certificate, or without any */
-	/* TLS priorities of the profile as server and as client; [1]: for records that go to a relay or
-	 * kernel without difference today, kept one. */
+	/* Server role: with the certificates for a client that names no server; NULL: no certificate, so
+	 * no server role. The session's function for the client's hello must call
+	 * credentials_select(session, profile), which exchanges them by server_name. */
+	gnutls_certificate_credentials_t server;
+	/* Client role: with all certificates, of which GnuTLS takes the one that the server asks for;
+	 * NULL: no client role. */
+	gnutls_certificate_credentials_t client;
+	/* TLS priorities of the profile as server and as client; NULL: not in that role. */
 	gnutls_priority_t priority_server;
 	gnutls_priority_t priority_client;
 	struct trust *trust; /* NULL: the profile verifies nobody */
 	gnutls_datum_t *alpn; /* config->alpn in GnuTLS's form; config->alpn_count of them */
+	struct credentials *credentials; /* what server and client belong to */
 };
 
 struct loaded {
@@ -29,9 +35,12 @@ struct loaded {
 };
 
 /* Reads the configuration and every file that it names. 0 and a new object, or -1 and a sentence.
- * Nothing half-loaded is ever returned. */
+ * Nothing half-loaded is ever returned. Expired certificates and lists are loaded: peers refuse the
+ * former, the latter refuse peers, and --check tells both. */
 int loaded_new(const char *config_path, struct loaded **ret_loaded, struct problem *problem);
 void loaded_free(struct loaded *loaded);
 const struct profile *loaded_find_profile(const struct loaded *loaded, const char *name);
+/* Where the profile's trust comes from: a path, "system", or NULL: it verifies nobody. */
+const char *loaded_trust_source(const struct config_profile *config);
 
 #endif

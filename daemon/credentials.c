@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A profile's certificates with their keys in GnuTLS's form, and the choice among them by server_name.
+// Reads the files that the profile names when it is loaded; a handshake opens nothing.
+//
+// GnuTLS's own choice goes through all certificates of a credentials object, and its retrieve callback
+// does not tell which key types the client's TLS 1.2 suites allow. So there is one small credentials
+// object for each set of certificates that serve a name, found through server-names.c, and within it
+// GnuTLS chooses by suite, signature algorithm and curve, as it does best.
+#include "credentials.h"
+
+#include <gnutls/abstract.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "certificate-file.h"
+#include "loaded.h"
+#include "server-names.h"
+#include "signer.h"
+
+enum { HINTS_MAX = 4096 }; // names of authorities, over all groups: each has a copy
+
+struct pair {
+	struct certificates chain;
+	struct signer_key *key;
+};
+
+struct credentials {
+	struct pair *pairs;
+	unsigned pair_count;
+	struct server_names *names;
+	gnutls_certificate_credentials_t *groups; // server_names_group_count() of them
+	unsigned group_count;
+	gnutls_certificate_credentials_t server; // for an unknown name or none
+	gnutls_certificate_credentials_t client;
+};
+
+static int pair_read(struct pair *pair, const struct config_certificate *config,
+		     struct problem *problem)
+{
+	char name[256];
+
+	if (certificate_chain_read(config->certificate, &pair->chain, problem) < 0 ||
+	    signer_key_read(config->private_key, &pair->key, problem) < 0)
+		return -1;
+	if (!signer_key_matches(pair->key, pair->chain.items[0]))
+		return problem_set(problem,
+				   "private-key \"%s\" is not the key of certificate \"%s\" (%s)",
+				   config->private_key, config->certificate,
+				   certificate_name(pair->chain.items[0], name, sizeof(name)));
+	return 0;
+}
+
+static int pairs_read(struct credentials *credentials, const struct config_profile *config,
+		      struct problem *problem)
+{
+	credentials->pairs = calloc(config->certificate_count + 1, sizeof(*credentials->pairs));
+	credentials->names = server_names_new();
+	if (!credentials->pairs || !credentials->names)
+		return problem_set(problem, "out of memory");
+	for (unsigned i = 0; i < config->certificate_count; i++) {
+		struct pair *pair = &credentials->pairs[credentials->pair_count++];
+
+		if (pair_read(pair, &config->certificates[i], problem) < 0)
+			return -1;
+		if (server_names_add(credentials->names, pair->chain.items[0], i) < 0)
+			return problem_set(problem, "out of memory");
+	}
+	return server_names_finish(credentials->names) < 0 ? problem_set(problem, "out of memory")
+							   : 0;
+}
+
+static int pair_give(gnutls_certificate_credentials_t credentials, const struct pair *pair)
+{
+	gnutls_pcert_st list[CERTIFICATE_CHAIN_MAX];
+	gnutls_privkey_t handle = NULL;
+	unsigned count = 0;
+	int error;
+
+	error = signer_key_handle(pair->key, &handle);
+	while (error == 0 && count < pair->chain.count) {
+		error = gnutls_pcert_import_x509(&list[count], pair->chain.items[count], 0);
+		count += error == 0;
+	}
+	if (error < 0) {
+		while (count)
+			gnutls_pcert_deinit(&list[--count]);
+		if (handle)
+			gnutls_privkey_deinit(handle);
+		return error;
+	}
+	// Takes the handle and what the list refers to. When it fails it does not tell how much it took;
+	// then a few bytes may be lost, once, which is better than freed twice.
+	return gnutls_certificate_set_key(credentials, NULL, 0, list, (int)count, handle);
+}
+
+// New credentials with the pairs of these numbers.
+static int group_new(const struct credentials *credentials, const unsigned *numbers, unsigned count,
+		     const struct certificates *hints, gnutls_certificate_credentials_t *ret_group,
+		     struct problem *problem)
+{
+	gnutls_certificate_credentials_t group;
+	int error;
+
+	error = gnutls_certificate_allocate_credentials(&group);
+	if (error < 0)
+		return problem_set(problem, "out of memory");
+	for (unsigned i = 0; error >= 0 && i < count; i++)
+		error = pair_give(group, &credentials->pairs[numbers[i]]);
+	if (error >= 0 && hints)
+		error = gnutls_certificate_set_x509_trust(group, hints->items, (int)hints->count);
+	if (error < 0) {
+		gnutls_certificate_free_credentials(group);
+		return problem_set(problem, "the certificates cannot be used: %s",
+				   gnutls_strerror(error));
+	}
+	*ret_group = group;
+	return 0;
+}
+
+// For an unknown name or none: the first certificate of each kind of key.
+static unsigned defaults_choose(const struct credentials *credentials, unsigned *ret_numbers,
+				unsigned most)
+{
+	int kinds[8];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < credentials->pair_count && count < most; i++) {
+		int kind = gnutls_x509_crt_get_pk_algorithm(credentials->pairs[i].chain.items[0],
+							    NULL);
+		unsigned known = 0;
+
+		while (known < count && kinds[known] != kind)
+			known++;
+		if (known < count)
+			continue;
+		kinds[count] = kind;
+		ret_numbers[count++] = i;
+	}
+	return count;
+}
+
+static int groups_make(struct credentials *credentials, const struct trust *trust,
+		       struct problem *problem)
+{
+	unsigned total = server_names_group_count(credentials->names), defaults[8], count;
+	const struct certificates *hints = trust ? trust_anchors(trust) : NULL;
+	const unsigned *numbers;
+
+	// The names of the authorities are a courtesy (RFC 8446, 4.2.4); a hundred of them would only
+	// make each handshake longer.
+	if (hints && (hints->count > 64 || hints->count * (total + 1) > HINTS_MAX))
+		hints = NULL;
+	credentials->groups = calloc(total + 1, sizeof(gnutls_certificate_credentials_t));
+	if (!credentials->groups)
+		return problem_set(problem, "out of memory");
+	for (; credentials->group_count < total; credentials->group_count++) {
+		numbers = server_names_group(credentials->names, credentials->group_count, &count);
+		if (group_new(credentials, numbers, count, hints,
+			      &credentials->groups[credentials->group_count], problem) < 0)
+			return -1;
+	}
+	count = defaults_choose(credentials, defaults, 8);
+	return group_new(credentials, defaults, count, hints, &credentials->server, problem);
+}
+
+static int client_make(struct credentials *credentials, struct problem *problem)
+{
+	unsigned *numbers = calloc(credentials->pair_count + 1, sizeof(*numbers));
+	int error;
+
+	if (!numbers)
+		return problem_set(problem, "out of memory");
+	for (unsigned i = 0; i < credentials->pair_count; i++)
+		numbers[i] = i;
+	error = group_new(credentials, numbers, credentials->pair_count, NULL,
+			  &credentials->client, problem);
+	free(numbers);
+	return error;
+}
+
+int credentials_new(const struct config_profile *config, const struct trust *trust,
+		    struct credentials **ret_credentials, struct problem *problem)
+{
+	struct credentials *credentials = calloc(1, sizeof(*credentials));
+
+	if (!credentials)
+		return problem_set(problem, "out of memory");
+	if (pairs_read(credentials, config, problem) < 0)
+		goto fail;
+	if ((config->roles & CONFIG_ROLE_SERVER) && credentials->pair_count &&
+	    groups_make(credentials, trust, problem) < 0)
+		goto fail;
+	if ((config->roles & CONFIG_ROLE_CLIENT) && client_make(credentials, problem) < 0)
+		goto fail;
+	*ret_credentials = credentials;
+	return 0;
+fail:
+	credentials_free(credentials);
+	return -1;
+}
+
+void credentials_free(struct credentials *credentials)
+{
+	if (!credentials)
+		return;
+	for (unsigned i = 0; i < credentials->group_count; i++)
+		gnutls_certificate_free_credentials(credentials->groups[i]);
+	free(credentials->groups);
+	if (credentials->server)
+		gnutls_certificate_free_credentials(credentials->server);
+	if (credentials->client)
+		gnutls_certificate_free_credentials(credentials->client);
+	server_names_free(credentials->names);
+	for (unsigned i = 0; i < credentials->pair_count; i++) {
+		certificates_done(&credentials->pairs[i].chain);
+		signer_key_free(credentials->pairs[i].key);
+	}
+	free(credentials->pairs);
+	free(credentials);
+}
+
+gnutls_certificate_credentials_t credentials_server(const struct credentials *credentials)
+{
+	return credentials->server;
+}
+
+gnutls_certificate_credentials_t credentials_client(const struct credentials *credentials)
+{
+	return credentials->client;
+}
+
+int credentials_select(gnutls_session_t session, const struct profile *profile)
+{
+	const struct credentials *credentials = profile->credentials;
+	gnutls_certificate_credentials_t chosen = credentials->server;
+	char name[256];
+	size_t size = sizeof(name);
+	unsigned type;
+	int error, group;
+
+	if (!chosen)
+		return GNUTLS_E_INSUFFICIENT_CREDENTIALS;
+	error = gnutls_server_name_get(session, name, &size, &type, 0);
+	if (error == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+		return gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, chosen);
+	group = error < 0 ? -1 : server_names_find(credentials->names, name);
+	if (group >= 0)
+		chosen = credentials->groups[group];
+	else if (profile->config->unknown_name_refused)
+		return GNUTLS_E_UNRECOGNIZED_NAME;
+	return gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, chosen);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a profile offers and accepts: versions, suites, groups, signatures. */
+#ifndef PRIORITIES_H
+#define PRIORITIES_H
+
+#include <gnutls/gnutls.h>
+
+#include "config.h"
+#include "problem.h"
+
+/* 0 and new priorities, or -1 and a sentence. */
+int priorities_new(const struct config_profile *config, enum config_roles role,
+		   gnutls_priority_t *ret_priorities, struct problem *problem);
+
+#endif
