@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// handshaked --check: goes through everything that a start would need, and goes on after an error, so
+// that one run tells all. Looks only; starts, changes and contacts nothing.
+#include "check.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "certificate-file.h"
+#include "loaded.h"
+#include "offload-kernel.h"
+#include "signer.h"
+#include "trust.h"
+
+enum level { OK, WARNING, ERROR };
+
+enum {
+	DAY = 24 * 60 * 60,
+	CERTIFICATE_WARNING = 14 * DAY,
+	LIST_WARNING = DAY,
+};
+
+struct report {
+	FILE *out;
+	unsigned counts[3];
+};
+
+static void tell(struct report *report, enum level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void tell(struct report *report, enum level level, const char *format, ...)
+{
+	static const char *const words[] = {"ok", "warning", "error"};
+	va_list arguments;
+
+	report->counts[level]++;
+	fprintf(report->out, "%-8s ", words[level]);
+	va_start(arguments, format);
+	vfprintf(report->out, format, arguments);
+	va_end(arguments);
+	fputc('\n', report->out);
+}
+
+// ---- [daemon] ----
+
+static void check_user(struct report *report, const struct config *config)
+{
+	if (geteuid() == 0)
+		tell(report, OK, "user: workers become \"%s\" (%u)", config->user,
+		     (unsigned)config->uid);
+	else
+		tell(report, OK, "user: not started as root, so workers stay user %u",
+		     (unsigned)geteuid());
+}
+
+static void check_socket(struct report *report, const struct config *config)
+{
+	char *directory = strdup(config->socket), *slash;
+	struct stat status;
+
+	if (!directory) {
+		tell(report, ERROR, "out of memory");
+		return;
+	}
+	slash = strrchr(directory, '/');
+	slash[slash == directory] = '\0';
+	if (stat(directory, &status) < 0 && errno == ENOENT)
+		tell(report, WARNING,
+		     "socket %s: the directory \"%s\" does not exist; systemd's RuntimeDirectory or"
+		     " tmpfiles.d makes it, or mkdir",
+		     config->socket, directory);
+	else if (stat(directory, &status) < 0 || !S_ISDIR(status.st_mode))
+		tell(report, ERROR, "socket %s: \"%s\" is no directory that can be used",
+		     config->socket, directory);
+	else if (access(directory, W_OK | X_OK) < 0)
+		tell(report, ERROR, "socket %s: user %u may not write to the directory \"%s\"",
+		     config->socket, (unsigned)geteuid(), directory);
+	else if ((status.st_mode & S_IWOTH) && !(status.st_mode & S_ISVTX))
+		tell(report, ERROR,
+		     "socket %s: everybody may replace the socket, for everybody may write to \"%s\";"
+		     " chmod o-w it",
+		     config->socket, directory);
+	else
+		tell(report, OK, "socket %s: mode %04o", config->socket,
+		     (unsigned)config->socket_mode);
+	free(directory);
+}
+
+// ---- Certificates ----
+
+static void check_dates(struct report *report, const struct config_profile *profile,
+			const char *path, gnutls_x509_crt_t certificate)
+{
+	time_t now = time(NULL), from = gnutls_x509_crt_get_activation_time(certificate),
+	       until = gnutls_x509_crt_get_expiration_time(certificate);
+	char name[256], date[32];
+
+	certificate_name(certificate, name, sizeof(name));
+	if (until == (time_t)-1 || from == (time_t)-1)
+		tell(report, ERROR, "[profile %s] certificate %s: %s: its dates cannot be read",
+		     profile->name, path, name);
+	else if (until < now)
+		tell(report, ERROR, "[profile %s] certificate %s: %s: expired on %s; renew it",
+		     profile->name, path, name, certificate_time(until, date, sizeof(date)));
+	else if (from > now)
+		tell(report, ERROR, "[profile %s] certificate %s: %s: not valid before %s",
+		     profile->name, path, name, certificate_time(from, date, sizeof(date)));
+	else
+		tell(report, until - now < CERTIFICATE_WARNING ? WARNING : OK,
+		     "[profile %s] certificate %s: %s: %s %s (%lld days)", profile->name, path, name,
+		     until - now < CERTIFICATE_WARNING ? "expires soon, on" : "valid until",
+		     certificate_time(until, date, sizeof(date)), (long long)(until - now) / DAY);
+}
+
+static void check_purpose(struct report *report, const struct config_profile *profile,
+			  const char *path, gnutls_x509_crt_t certificate)
+{
+	if ((profile->roles & CONFIG_ROLE_SERVER) &&
+	    !gnutls_x509_crt_check_key_purpose(certificate, GNUTLS_KP_TLS_WWW_SERVER, 0))
+		tell(report, profile->roles == CONFIG_ROLE_SERVER ? ERROR : WARNING,
+		     "[profile %s] certificate %s: it is not for servers (extended key usage);"
+		     " clients refuse it",
+		     profile->name, path);
+	if (profile->roles == CONFIG_ROLE_CLIENT &&
+	    !gnutls_x509_crt_check_key_purpose(certificate, GNUTLS_KP_TLS_WWW_CLIENT, 0))
+		tell(report, ERROR,
+		     "[profile %s] certificate %s: it is not for clients (extended key usage);"
+		     " servers refuse it",
+		     profile->name, path);
+}
+
+static void check_certificate(struct report *report, const struct config_profile *profile,
+			      const struct config_certificate *pair)
+{
+	struct certificates chain = {};
+	struct problem problem = {};
+	struct signer_key *key = NULL;
+
+	if (certificate_chain_read(pair->certificate, &chain, &problem) < 0) {
+		tell(report, ERROR, "[profile %s] %s", profile->name, problem.text);
+	} else {
+		for (unsigned i = 0; i < chain.count; i++)
+			check_dates(report, profile, pair->certificate, chain.items[i]);
+		check_purpose(report, profile, pair->certificate, chain.items[0]);
+	}
+	problem.text[0] = '\0';
+	if (signer_key_read(pair->private_key, &key, &problem) < 0)
+		tell(report, ERROR, "[profile %s] %s", profile->name, problem.text);
+	else if (chain.count && !signer_key_matches(key, chain.items[0]))
+		tell(report, ERROR, "[profile %s] private-key %s is not the key of certificate %s",
+		     profile->name, pair->private_key, pair->certificate);
+	else
+		tell(report, OK, "[profile %s] private-key %s: %s", profile->name,
+		     pair->private_key,
+		     chain.count ? "matches the certificate, permissions are right"
+				 : "permissions are right");
+	signer_key_free(key);
+	certificates_done(&chain);
+}
+
+// ---- Trust ----
+
+static void check_revocation(struct report *report, const struct config_profile *profile)
+{
+	struct revocation *revocation;
+	struct problem problem = {};
+	time_t now = time(NULL);
+
+	if (revocation_read(profile->revocation_list, &revocation, &problem) < 0) {
+		tell(report, ERROR, "[profile %s] %s", profile->name, problem.text);
+		return;
+	}
+	for (size_t i = 0; i < revocation_count(revocation); i++) {
+		struct revocation_facts facts;
+		char date[32];
+
+		revocation_describe(revocation, i, &facts);
+		certificate_time(facts.next_update, date, sizeof(date));
+		if (facts.this_update > now)
+			tell(report, ERROR,
+			     "[profile %s] revocation-list of %s: from the future, so its peers are"
+			     " refused; is the clock right?",
+			     profile->name, facts.issuer);
+		else if (facts.next_update < now)
+			tell(report, ERROR,
+			     "[profile %s] revocation-list of %s: expired on %s, so its peers are"
+			     " refused; fetch the new one",
+			     profile->name, facts.issuer, date);
+		else
+			tell(report, facts.next_update - now < LIST_WARNING ? WARNING : OK,
+			     "[profile %s] revocation-list of %s: %zu revoked, holds until %s",
+			     profile->name, facts.issuer, facts.revoked, date);
+	}
+	revocation_free(revocation);
+}
+
+static void check_trust(struct report *report, const struct config_profile *profile)
+{
+	const char *source = loaded_trust_source(profile);
+	struct problem problem = {};
+	struct trust *trust;
+	unsigned expired = 0;
+
+	if (profile->insecure_no_verification)
+		tell(report, WARNING,
+		     "[profile %s] insecure-no-verification: any server is believed as client",
+		     profile->name);
+	if (!source)
+		return;
+	if (trust_new(source, NULL, &trust, &problem) < 0) {
+		tell(report, ERROR, "[profile %s] %s", profile->name, problem.text);
+		return;
+	}
+	for (unsigned i = 0; i < trust_anchors(trust)->count; i++)
+		expired += gnutls_x509_crt_get_expiration_time(trust_anchors(trust)->items[i]) <
+			   time(NULL);
+	if (expired == trust_anchors(trust)->count)
+		tell(report, ERROR, "[profile %s] trust %s: every authority has expired (%u)",
+		     profile->name, source, expired);
+	else if (expired)
+		tell(report, WARNING, "[profile %s] trust %s: %u authorities, %u of them expired",
+		     profile->name, source, trust_anchors(trust)->count, expired);
+	else
+		tell(report, OK, "[profile %s] trust %s: %u %s", profile->name, source,
+		     trust_anchors(trust)->count,
+		     trust_anchors(trust)->count == 1 ? "authority" : "authorities");
+	trust_unref(trust);
+	if (profile->revocation_list)
+		check_revocation(report, profile);
+}
+
+// ---- Kernel ----
+
+static void check_kernel(struct report *report, const struct config_profile *profile,
+			 const struct kernel_tls *kernel)
+{
+	enum level level = profile->records == CONFIG_RECORDS_KERNEL ? ERROR : WARNING;
+	const char *instead = level == ERROR ? "" : "; records go through the relay";
+	char missing[256] = "";
+
+	if (profile->records == CONFIG_RECORDS_RELAY)
+		return;
+	if (!kernel->available) {
+		tell(report, level, "[profile %s] records = %s: %s%s", profile->name,
+		     config_records_word(profile->records), kernel->reason, instead);
+		return;
+	}
+	for (int version = (int)profile->min_version; version <= CONFIG_TLS13; version++)
+		for (size_t i = 0; i < profile->cipher_count; i++) {
+			size_t length = strlen(missing);
+
+			if (kernel->ciphers[version][profile->ciphers[i]])
+				continue;
+			snprintf(missing + length, sizeof(missing) - length, "%s%s with %s",
+				 length ? ", " : "", config_cipher_word(profile->ciphers[i]),
+				 version == CONFIG_TLS13 ? "TLS1.3" : "TLS1.2");
+		}
+	if (missing[0])
+		tell(report, WARNING, "[profile %s] records = %s: the kernel does not take %s",
+		     profile->name, config_records_word(profile->records), missing);
+	else
+		tell(report, OK, "[profile %s] records = %s: the kernel takes all its ciphers",
+		     profile->name, config_records_word(profile->records));
+}
+
+// ---- All of it ----
+
+static void check_profiles(struct report *report, const struct config *config)
+{
+	struct kernel_tls kernel = {};
+
+	offload_kernel_probe(&kernel);
+	for (size_t i = 0; i < config->profile_count; i++) {
+		const struct config_profile *profile = &config->profiles[i];
+
+		for (size_t j = 0; j < profile->certificate_count; j++)
+			check_certificate(report, profile, &profile->certificates[j]);
+		check_trust(report, profile);
+		check_kernel(report, profile, &kernel);
+	}
+}
+
+int check_run(const char *config_path, FILE *out)
+{
+	struct report report = {.out = out};
+	struct problem problem = {};
+	struct config *config;
+	struct loaded *loaded;
+
+	if (config_read(config_path, &config, &problem) < 0) {
+		tell(&report, ERROR, "%s", problem.text);
+		return 1;
+	}
+	tell(&report, OK, "configuration %s: %zu %s", config->path, config->profile_count,
+	     config->profile_count == 1 ? "profile" : "profiles");
+	check_user(&report, config);
+	check_socket(&report, config);
+	check_profiles(&report, config);
+	config_free(config);
+	// Above, things were looked at one by one; this is what a start does.
+	if (loaded_new(config_path, &loaded, &problem) == 0)
+		loaded_free(loaded);
+	else if (!report.counts[ERROR])
+		tell(&report, ERROR, "%s", problem.text);
+	return report.counts[ERROR] ? 1 : 0;
+}
