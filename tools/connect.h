@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The parts of "handshake connect". */
+#ifndef CONNECT_H
+#define CONNECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "handshake.h"
+
+/* Connects by TCP to the first of the host's addresses that answers (RFC 8305: the next is tried
+ * 250 ms after the one before). A descriptor, or -1 with a sentence in error. */
+int connect_dial(const char *host, const char *port, uint64_t timeout_ms, char *error, size_t size);
+
+struct connect_end {
+	bool closed_by_peer;  /* the peer said close_notify */
+	uint64_t sent, received; /* bytes of data */
+	char error[1024];     /* "" or what went wrong */
+};
+
+/* Moves standard input to the connection and the connection to standard output until the peer ends.
+ * At the input's end says close_notify, unless keep_open. fd becomes non-blocking. */
+void connect_transfer(struct handshake *handshake, int fd, bool keep_open,
+		      struct connect_end *ret_end);
+
+#endif
