@@ -106,16 +106,18 @@ static int listener_ask(const struct handshake_listener *listener, struct handsh
  * has the sentence. */
 static int listener_hear(struct handshake_listener *listener, struct handshake *request)
 {
-	_cleanup_close_ int surplus = -1;
 	int r = listener_receive(listener);
 
 	if (r == 0 && listener_got(listener, HANDSHAKE_OP_LISTENING))
 		return 0;
 	if (r == 0 && listener_got(listener, HANDSHAKE_OP_REPLY)) {
-		result_take(request, &listener->incoming, -1, &surplus);
-		if (request->outcome != HANDSHAKE_ESTABLISHED)
+		const char *outcome = message_get(&listener->incoming, HANDSHAKE_KEY_OUTCOME, 0);
+
+		if (!outcome || strcmp(outcome, "established") != 0) {
+			result_take(request, &listener->incoming, -1, NULL);
 			return -request->failure_errno;
-		r = -EPROTO;
+		}
+		r = -EPROTO; /* a listening socket cannot become that */
 	} else if (r == 0 && listener_got(listener, HANDSHAKE_OP_CONNECTION)) {
 		/* It overtook the agreement. Losing it for want of descriptors is no refusal. */
 		r = connection_take(&listener->incoming, &listener->early, &listener->early_fd);
