@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "serve-condition.h"
@@ -248,6 +249,26 @@ static bool request_has_content(struct MHD_Connection *http)
 	       (length && strcmp(length, "0") != 0);
 }
 
+static enum MHD_Result host_count(void *count, enum MHD_ValueKind kind, const char *name,
+				  const char *value)
+{
+	(void)kind;
+	(void)value;
+	if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0)
+		++*(unsigned int *)count;
+	return MHD_YES;
+}
+
+/* RFC 9112, 3.2: exactly one Host field, but for HTTP/1.0. */
+static bool request_names_host(const struct answer *answer)
+{
+	unsigned int count = 0;
+
+	MHD_get_connection_values(answer->http, MHD_HEADER_KIND, host_count, &count);
+	return count == 1 ||
+	       (count == 0 && strcmp(answer->connection->version, MHD_HTTP_VERSION_1_0) == 0);
+}
+
 enum MHD_Result serve_response_handle(void *serve, struct MHD_Connection *http, const char *url,
 				      const char *method, const char *version,
 				      const char *upload, size_t *upload_size, void **context)
@@ -269,7 +290,7 @@ enum MHD_Result serve_response_handle(void *serve, struct MHD_Connection *http, 
 			return MHD_YES;
 	}
 	*upload_size = 0;
-	if (!connection->target) {
+	if (!connection->target || !request_names_host(&answer)) {
 		answer_status(&answer, MHD_HTTP_BAD_REQUEST);
 	} else if (!fetches) {
 		answer_status(&answer, MHD_HTTP_METHOD_NOT_ALLOWED);

@@ -28,6 +28,7 @@
 #define STOP_MS          10000 /* what SIGTERM gives to responses under way */
 #define TIMEOUT_MS       60000 /* unless --timeout says otherwise */
 #define HTTP_MEMORY      32768 /* bytes for a connection's request and response header */
+#define HTTP_TURNS       16    /* of the HTTP library before new connections have theirs */
 #define FDS_OTHER        64    /* descriptors that no connection needs */
 #define FDS_A_CONNECTION 3     /* the connection, its file, a relay's state */
 #define FDS_WANTED       (FDS_OTHER + 20000 * FDS_A_CONNECTION)
@@ -278,7 +279,7 @@ static int http_start(struct serve *serve)
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY, MHD_OPTION_NOTIFY_CONNECTION,
 		serve_connection_notify, serve, MHD_OPTION_NOTIFY_COMPLETED, serve_connection_complete,
 		serve, MHD_OPTION_URI_LOG_CALLBACK, serve_connection_begin, serve,
-		MHD_OPTION_UNESCAPE_CALLBACK, http_keep_escapes, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+		MHD_OPTION_UNESCAPE_CALLBACK, http_keep_escapes, NULL,
 		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 	if (!serve->http) {
 		fprintf(stderr, "%s: libmicrohttpd cannot be started: %s\n", SERVE_TOOL,
@@ -368,6 +369,13 @@ static int wait_length(struct serve *serve)
 	return until == UINT64_MAX ? -1 : until - now > 60000 ? 60000 : (int)(until - now);
 }
 
+static bool http_due(const struct serve *serve)
+{
+	MHD_UNSIGNED_LONG_LONG due;
+
+	return serve->run_http || (MHD_get_timeout(serve->http, &due) == MHD_YES && due == 0);
+}
+
 static void serve_loop(struct serve *serve)
 {
 	struct epoll_event event;
@@ -375,15 +383,13 @@ static void serve_loop(struct serve *serve)
 	while (!serve->stopping || (serve->count && clock_ms() < serve->stop_deadline)) {
 		/* One at a time: what is called may free what a next one would be about. */
 		int count = epoll_wait(serve->epoll, &event, 1, wait_length(serve));
-		MHD_UNSIGNED_LONG_LONG due;
 
 		if (count > 0) {
 			struct serve_watch *watch = event.data.ptr;
 
 			watch->ready(watch, event.events);
 		}
-		if (serve->run_http ||
-		    (MHD_get_timeout(serve->http, &due) == MHD_YES && due == 0)) {
+		for (int i = 0; i < HTTP_TURNS && http_due(serve); i++) {
 			serve->run_http = false;
 			MHD_run(serve->http);
 		}
