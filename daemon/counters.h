@@ -53,7 +53,10 @@ struct counters; /* the shared memory */
 struct counters *counters_new(void);
 /* Maps the memory of a descriptor that counters_fd() gave; for a process that was executed anew. */
 struct counters *counters_map(int fd);
+/* Unmaps the memory and closes its descriptor. */
+void counters_free(struct counters *counters);
 int counters_fd(const struct counters *counters);
+/* What a process has added to a gauge goes away with it: counters_forget_process(). */
 void counters_add(struct counters *counters, enum counter counter, int64_t amount);
 uint64_t counters_get(const struct counters *counters, enum counter counter);
 /* "handshakes-started", … */

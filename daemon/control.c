@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The packets between supervisor and worker. Touches their socket. Trusts no worker: one may have been
+ * taken over by what it parses, so size, kind and descriptors are checked here.
+ */
+#include "control.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "foreign.h"
+
+union rights {
+	char space[CMSG_SPACE(CONTROL_FDS * sizeof(int))];
+	struct cmsghdr align;
+};
+
+int control_send(int fd, const struct control *control, const int fds[CONTROL_FDS])
+{
+	union rights rights = {0};
+	struct iovec vector = {.iov_base = (void *)control, .iov_len = sizeof(*control)};
+	struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
+	ssize_t sent;
+
+	if (fds) {
+		struct cmsghdr *part;
+
+		header.msg_control = rights.space;
+		header.msg_controllen = sizeof(rights.space);
+		part = CMSG_FIRSTHDR(&header);
+		part->cmsg_level = SOL_SOCKET;
+		part->cmsg_type = SCM_RIGHTS;
+		part->cmsg_len = CMSG_LEN(CONTROL_FDS * sizeof(int));
+		memcpy(CMSG_DATA(part), fds, CONTROL_FDS * sizeof(int));
+	}
+	do
+		sent = sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -errno : 0;
+}
+
+static size_t rights_take(struct msghdr *header, int fds[CONTROL_FDS])
+{
+	size_t count = 0;
+
+	for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part; part = CMSG_NXTHDR(header, part)) {
+		if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+			continue;
+		count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(fds, CMSG_DATA(part), count * sizeof(int));
+	}
+	return count;
+}
+
+static int control_check(const struct control *control, size_t size, size_t fd_count)
+{
+	if (size != sizeof(*control))
+		return -EPROTO;
+	if (fd_count != (control->kind == CONTROL_LISTEN ? CONTROL_FDS : 0))
+		return -EPROTO;
+	/* Texts that are printed and looked up later. */
+	if (!memchr(control->request.profile, 0, sizeof(control->request.profile)) ||
+	    !memchr(control->request.peer_name, 0, sizeof(control->request.peer_name)) ||
+	    control->request.alpn_count > REQUEST_ALPN_MAX ||
+	    control->caller.group_count > sizeof(control->caller.groups) / sizeof(gid_t))
+		return -EPROTO;
+	return 0;
+}
+
+int control_receive(int fd, struct control *ret_control, int ret_fds[CONTROL_FDS])
+{
+	union rights rights;
+	struct iovec vector = {.iov_base = ret_control, .iov_len = sizeof(*ret_control)};
+	struct msghdr header = {
+		.msg_iov = &vector,
+		.msg_iovlen = 1,
+		.msg_control = rights.space,
+		.msg_controllen = sizeof(rights.space),
+	};
+	ssize_t received;
+	size_t count;
+	int r;
+
+	ret_fds[0] = ret_fds[1] = -1;
+	do
+		received = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (received < 0 && errno == EINTR);
+	if (received <= 0)
+		return received < 0 && errno != ECONNRESET ? -errno : 0;
+	count = rights_take(&header, ret_fds);
+	r = header.msg_flags & MSG_TRUNC ? -EPROTO
+					 : control_check(ret_control, (size_t)received, count);
+	if (r == 0)
+		return 1;
+	for (size_t i = 0; i < count; i++)
+		foreign_close(ret_fds[i]);
+	ret_fds[0] = ret_fds[1] = -1;
+	return r;
+}

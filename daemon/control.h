@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What supervisor and worker say to each other on their SOCK_SEQPACKET pair: packets of one struct, as
+ * both are the same program in memory. */
+#ifndef CONTROL_H
+#define CONTROL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "request.h"
+
+enum control_kind {
+	CONTROL_READY = 1, /* worker: in its sandbox, accepting */
+	CONTROL_LISTEN,    /* worker: a program asks for this; supervisor: accept for this one. Descriptors:
+			      the listening socket, the program's connection */
+	CONTROL_FINISH,    /* supervisor: take no more, end within timeout_ms */
+};
+
+enum { CONTROL_FDS = 2 };
+
+struct control {
+	enum control_kind kind;
+	uint32_t timeout_ms;
+	struct caller caller;
+	struct request request;
+};
+
+/* Never wait. The descriptors stay the caller's. 0 or -errno (-EAGAIN: the queue is full). */
+int control_send(int fd, const struct control *control, const int fds[CONTROL_FDS]);
+/* 1, 0 at the end of the other process, or -errno (-EAGAIN: nothing is there; -EPROTO: a packet that
+ * does not belong here, its descriptors are closed). ret_fds: the caller's, -1 where there is none. */
+int control_receive(int fd, struct control *ret_control, int ret_fds[CONTROL_FDS]);
+
+#endif

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * What the daemon counts, in memory that all of its processes share. Touches that memory alone. Never
+ * takes a lock: a process that dies at any instruction leaves the others free to count.
+ */
+#include "counters.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+	USERS = 1024,    /* that are told apart; a power of two */
+	USER_PROBES = 64,
+	PROCESSES = 256, /* at once, of all generations */
+	GAUGES = COUNTERS - COUNTER_CLIENTS,
+};
+
+/* What one process holds, so that the supervisor can give it back when the process dies. */
+struct process {
+	_Atomic pid_t pid; /* 0: free */
+	_Atomic int64_t gauges[GAUGES];
+	_Atomic uint32_t held[PLACES][USERS];
+};
+
+struct shared {
+	_Atomic uint64_t values[COUNTERS];
+	_Atomic uint32_t totals[PLACES];
+	/* Open addressing by user. A user's row is never given to another, so that a row once found
+	 * stays right without a lock; 0 is free, else uid + 1. */
+	_Atomic uint32_t users[USERS];
+	_Atomic uint32_t held[PLACES][USERS];
+	struct process processes[PROCESSES];
+};
+
+struct counters {
+	struct shared *shared;
+	int fd;
+	pid_t pid; /* whose process it is: a forked child has another */
+	struct process *process;
+};
+
+static const char *const words[COUNTERS] = {
+	[COUNTER_HANDSHAKES_STARTED] = "handshakes-started",
+	[COUNTER_HANDSHAKES_ESTABLISHED] = "handshakes-established",
+	[COUNTER_HANDSHAKES_FAILED] = "handshakes-failed",
+	[COUNTER_FAILED_REQUEST] = "failed-request",
+	[COUNTER_FAILED_DENIED] = "failed-denied",
+	[COUNTER_FAILED_BUSY] = "failed-busy",
+	[COUNTER_FAILED_UNSUPPORTED] = "failed-unsupported",
+	[COUNTER_FAILED_TIMEOUT] = "failed-timeout",
+	[COUNTER_FAILED_CANCELLED] = "failed-cancelled",
+	[COUNTER_FAILED_CLOSED] = "failed-closed",
+	[COUNTER_FAILED_ALERT] = "failed-alert",
+	[COUNTER_FAILED_NEGOTIATION] = "failed-negotiation",
+	[COUNTER_FAILED_VERIFICATION] = "failed-verification",
+	[COUNTER_FAILED_PROTOCOL] = "failed-protocol",
+	[COUNTER_FAILED_INTERNAL] = "failed-internal",
+	[COUNTER_TLS13] = "tls13",
+	[COUNTER_TLS12] = "tls12",
+	[COUNTER_KERNEL_RECORDS] = "kernel-records",
+	[COUNTER_RELAY_RECORDS] = "relay-records",
+	[COUNTER_HANDSHAKE_MICROSECONDS] = "handshake-microseconds",
+	[COUNTER_CONNECTIONS_ACCEPTED] = "connections-accepted",
+	[COUNTER_RELAY_BYTES_IN] = "relay-bytes-in",
+	[COUNTER_RELAY_BYTES_OUT] = "relay-bytes-out",
+	[COUNTER_WORKERS_DIED] = "workers-died",
+	[COUNTER_RELAYS_DIED] = "relays-died",
+	[COUNTER_RELOADS] = "reloads",
+	[COUNTER_RELOADS_REFUSED] = "reloads-refused",
+	[COUNTER_CLIENTS] = "clients",
+	[COUNTER_LISTENINGS] = "listenings",
+	[COUNTER_HANDSHAKES_UNDER_WAY] = "handshakes-under-way",
+	[COUNTER_RELAYED] = "relayed",
+};
+
+_Static_assert(COUNTER_FAILED_INTERNAL - COUNTER_FAILED_REQUEST == FAILURE_INTERNAL - FAILURE_REQUEST,
+	       "the counters of failures are in the order of enum failure_class");
+
+/* ---- The memory ---------------------------------------------------------------------------- */
+
+struct counters *counters_map(int fd)
+{
+	struct counters *counters = calloc(1, sizeof(*counters));
+	struct stat status;
+	void *shared = MAP_FAILED;
+
+	if (!counters)
+		return NULL;
+	if (fstat(fd, &status) == 0) {
+		if (status.st_size == sizeof(struct shared))
+			shared = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		else
+			errno = EINVAL;
+	}
+	if (shared == MAP_FAILED) {
+		free(counters);
+		return NULL;
+	}
+	counters->shared = shared;
+	counters->fd = fd;
+	return counters;
+}
+
+struct counters *counters_new(void)
+{
+	struct counters *counters = NULL;
+	int fd = memfd_create("handshaked-counters", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return NULL;
+	if (ftruncate(fd, sizeof(struct shared)) == 0)
+		counters = counters_map(fd);
+	if (!counters)
+		close(fd);
+	return counters;
+}
+
+void counters_free(struct counters *counters)
+{
+	if (!counters)
+		return;
+	munmap(counters->shared, sizeof(*counters->shared));
+	close(counters->fd);
+	free(counters);
+}
+
+int counters_fd(const struct counters *counters)
+{
+	return counters->fd;
+}
+
+/* ---- Counting ------------------------------------------------------------------------------ */
+
+/* This process's own tally. NULL: all are taken. */
+static struct process *counters_process(struct counters *counters)
+{
+	pid_t pid = getpid();
+
+	if (counters->pid == pid)
+		return counters->process;
+	counters->pid = pid;
+	counters->process = NULL;
+	for (size_t i = 0; i < PROCESSES && !counters->process; i++) {
+		pid_t expected = 0;
+
+		if (atomic_compare_exchange_strong(&counters->shared->processes[i].pid, &expected, pid) ||
+		    expected == pid)
+			counters->process = &counters->shared->processes[i];
+	}
+	return counters->process;
+}
+
+void counters_add(struct counters *counters, enum counter counter, int64_t amount)
+{
+	if (counter >= COUNTER_CLIENTS) {
+		struct process *process = counters_process(counters);
+
+		if (process)
+			atomic_fetch_add_explicit(&process->gauges[counter - COUNTER_CLIENTS], amount,
+						  memory_order_relaxed);
+	}
+	atomic_fetch_add_explicit(&counters->shared->values[counter], (uint64_t)amount,
+				  memory_order_relaxed);
+}
+
+uint64_t counters_get(const struct counters *counters, enum counter counter)
+{
+	uint64_t value =
+		atomic_load_explicit(&counters->shared->values[counter], memory_order_relaxed);
+
+	/* A gauge may be below 0 for the moment between two processes' additions. */
+	return counter >= COUNTER_CLIENTS && (int64_t)value < 0 ? 0 : value;
+}
+
+const char *counter_word(enum counter counter)
+{
+	return words[counter];
+}
+
+void counters_outcome(struct counters *counters, const struct outcome *outcome)
+{
+	if (outcome->state != OUTCOME_ESTABLISHED) {
+		counters_add(counters, COUNTER_HANDSHAKES_FAILED, 1);
+		if (outcome->failure.class != FAILURE_NONE)
+			counters_add(counters,
+				     COUNTER_FAILED_REQUEST + (outcome->failure.class - FAILURE_REQUEST), 1);
+		return;
+	}
+	counters_add(counters, COUNTER_HANDSHAKES_ESTABLISHED, 1);
+	counters_add(counters, COUNTER_HANDSHAKE_MICROSECONDS, (int64_t)outcome->microseconds);
+	if (outcome->version)
+		counters_add(counters,
+			     strcmp(outcome->version, "TLS1.3") == 0 ? COUNTER_TLS13 : COUNTER_TLS12, 1);
+	if (outcome->transmit)
+		counters_add(counters, strcmp(outcome->transmit, "relay") == 0 ? COUNTER_RELAY_RECORDS
+									       : COUNTER_KERNEL_RECORDS,
+			     1);
+}
+
+/* ---- Places -------------------------------------------------------------------------------- */
+
+/* The row of a user: always the same one. Users beyond those that can be told apart share a row with
+ * another, and so their bound: nobody is shut out by many others' names. */
+static size_t counters_row(struct counters *counters, uid_t uid)
+{
+	size_t home = (uid * 2654435761u) >> 7 & (USERS - 1); /* Knuth's multiplicative hash */
+
+	for (size_t i = 0; i < USER_PROBES; i++) {
+		size_t row = (home + i) & (USERS - 1);
+		uint32_t key = atomic_load(&counters->shared->users[row]);
+
+		if (key == 0 && atomic_compare_exchange_strong(&counters->shared->users[row], &key, uid + 1))
+			return row;
+		if (key == uid + 1)
+			return row;
+	}
+	return home;
+}
+
+static bool cell_take(_Atomic uint32_t *cell, unsigned bound)
+{
+	uint32_t held = atomic_load(cell);
+
+	do {
+		if (bound && held >= bound)
+			return false;
+	} while (!atomic_compare_exchange_weak(cell, &held, held + 1));
+	return true;
+}
+
+static void cell_give(_Atomic uint32_t *cell, uint32_t amount)
+{
+	uint32_t held = atomic_load(cell), less;
+
+	do
+		less = held > amount ? held - amount : 0;
+	while (!atomic_compare_exchange_weak(cell, &held, less));
+}
+
+bool counters_take_place(struct counters *counters, enum place place, uid_t uid, unsigned per_user,
+			 unsigned total)
+{
+	struct process *process = counters_process(counters);
+	size_t row;
+
+	if (!process)
+		return false;
+	row = counters_row(counters, uid);
+	/* The process's own tally first: who dies in between never leaves a place taken for ever. */
+	atomic_fetch_add(&process->held[place][row], 1);
+	if (cell_take(&counters->shared->held[place][row], per_user)) {
+		if (cell_take(&counters->shared->totals[place], total))
+			return true;
+		cell_give(&counters->shared->held[place][row], 1);
+	}
+	atomic_fetch_sub(&process->held[place][row], 1);
+	return false;
+}
+
+void counters_give_place(struct counters *counters, enum place place, uid_t uid)
+{
+	struct process *process = counters_process(counters);
+	size_t row = counters_row(counters, uid);
+
+	cell_give(&counters->shared->totals[place], 1);
+	cell_give(&counters->shared->held[place][row], 1);
+	if (process)
+		cell_give(&process->held[place][row], 1);
+}
+
+void counters_forget_process(struct counters *counters, pid_t pid)
+{
+	for (size_t i = 0; i < PROCESSES; i++) {
+		struct process *process = &counters->shared->processes[i];
+
+		if (atomic_load(&process->pid) != pid)
+			continue;
+		for (size_t place = 0; place < PLACES; place++)
+			for (size_t row = 0; row < USERS; row++) {
+				uint32_t held = atomic_exchange(&process->held[place][row], 0);
+
+				if (!held)
+					continue;
+				cell_give(&counters->shared->held[place][row], held);
+				cell_give(&counters->shared->totals[place], held);
+			}
+		for (size_t gauge = 0; gauge < GAUGES; gauge++)
+			atomic_fetch_sub(&counters->shared->values[COUNTER_CLIENTS + gauge],
+					 (uint64_t)atomic_exchange(&process->gauges[gauge], 0));
+		atomic_store(&process->pid, 0);
+	}
+}

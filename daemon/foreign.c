@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Calls on strangers' descriptors that could wait for ever, bounded. Touches SIGALRM, the real-time
+ * interval timer and the descriptors it is given. Never changes a file's flags or options: they
+ * belong to whoever handed it over.
+ */
+#include "foreign.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+enum {
+	PATIENCE_US = 2000,
+	CLOSERS_MAX = 16, /* threads that close what is no socket, at once */
+	CLOSER_STACK = 65536,
+};
+
+static atomic_uint closers;
+
+static void alarm_ignore(int signal_number)
+{
+	(void)signal_number; /* it has interrupted the call: that is all */
+}
+
+int foreign_start(void)
+{
+	/* No SA_RESTART: the call is to end with EINTR. */
+	struct sigaction action = {.sa_handler = alarm_ignore};
+
+	sigemptyset(&action.sa_mask);
+	return sigaction(SIGALRM, &action, NULL) < 0 ? -errno : 0;
+}
+
+/* The timer goes on ticking: a signal that comes just before the call is followed by another. */
+static void watchdog_set(suseconds_t microseconds)
+{
+	struct itimerval timer = {
+		.it_value.tv_usec = microseconds,
+		.it_interval.tv_usec = microseconds,
+	};
+	int saved = errno;
+
+	setitimer(ITIMER_REAL, &timer, NULL);
+	errno = saved;
+}
+
+bool foreign_is_socket(int fd)
+{
+	int domain;
+	socklen_t size = sizeof(domain);
+
+	/* fstat() would ask the server of a FUSE file; this does not get as far as the file. */
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0)
+		return false;
+	return domain == AF_INET || domain == AF_INET6 || domain == AF_UNIX;
+}
+
+static void *closer_main(void *argument)
+{
+	close((int)(intptr_t)argument);
+	atomic_fetch_sub(&closers, 1);
+	return NULL;
+}
+
+/* Linux frees the number first and waits afterwards, so that only the thread is held up. */
+static void close_in_thread(int fd)
+{
+	pthread_attr_t attributes;
+	sigset_t all, before;
+	pthread_t thread;
+
+	if (atomic_fetch_add(&closers, 1) >= CLOSERS_MAX || pthread_attr_init(&attributes) != 0) {
+		/* Left open: a lost number is the lesser evil, and foreign_is_stuck() tells. */
+		atomic_fetch_sub(&closers, 1);
+		return;
+	}
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attributes, CLOSER_STACK);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before); /* the watchdog is for the main thread */
+	if (pthread_create(&thread, &attributes, closer_main, (void *)(intptr_t)fd) != 0)
+		atomic_fetch_sub(&closers, 1);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attributes);
+}
+
+void foreign_close(int fd)
+{
+	int saved = errno;
+
+	if (fd < 0)
+		return;
+	if (foreign_is_socket(fd)) {
+		/* The last close of a TCP socket waits for SO_LINGER, O_NONBLOCK or not; a Unix
+		 * socket may have such sockets in its queue. A signal ends the wait. */
+		watchdog_set(PATIENCE_US);
+		close(fd);
+		watchdog_set(0);
+	} else {
+		close_in_thread(fd);
+	}
+	errno = saved;
+}
+
+bool foreign_is_stuck(void)
+{
+	return atomic_load(&closers) >= CLOSERS_MAX;
+}
+
+int foreign_accept(int listening_fd, struct sockaddr *ret_address, socklen_t *size)
+{
+	struct pollfd polled = {.fd = listening_fd, .events = POLLIN};
+	int fd;
+
+	/* Nearly always enough; the watchdog is for the race with others that accept. */
+	if (poll(&polled, 1, 0) == 0)
+		return -EAGAIN;
+	watchdog_set(PATIENCE_US);
+	fd = accept4(listening_fd, ret_address, size, SOCK_CLOEXEC);
+	watchdog_set(0);
+	if (fd < 0)
+		return errno == EINTR || errno == EWOULDBLOCK ? -EAGAIN : -errno;
+	return fd;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Descriptors that came from strangers: a close() or accept() of theirs may wait as long as they like
+ * (SO_LINGER, a FUSE file, a blocking listening socket). Here none of it waits longer than some
+ * milliseconds. */
+#ifndef FOREIGN_H
+#define FOREIGN_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+/* Once in each process, before its sandbox: the handler of SIGALRM. 0 or -errno. */
+int foreign_start(void);
+/* Whether it is a socket of the Internet or Unix families; asks the kernel without asking the file. */
+bool foreign_is_socket(int fd);
+/* Closes. What is no socket is closed by a thread that may be held up. */
+void foreign_close(int fd);
+/* Whether so many descriptors hold up their threads that no more can be closed: the process then
+ * must not take more from strangers. */
+bool foreign_is_stuck(void);
+/* accept4() with SOCK_CLOEXEC on a listening socket whose O_NONBLOCK belongs to somebody else. The
+ * descriptor, or -errno: -EAGAIN, another was quicker. */
+int foreign_accept(int listening_fd, struct sockaddr *ret_address, socklen_t *size);
+
+#endif

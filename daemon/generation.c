@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The workers of one configuration. Touches their processes and control sockets. Never waits for a
+ * worker without a deadline, and never leaves the old configuration before the new one's workers run.
+ */
+#include "generation.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "foreign.h"
+#include "log.h"
+#include "worker.h"
+
+enum {
+	READY_MS = 10000,        /* what all workers together have to start */
+	FINISH_EXTRA_MS = 1000,  /* beyond the time that a worker has itself to finish */
+};
+
+struct generation *generation_new(struct loaded *loaded, unsigned number)
+{
+	struct generation *generation = calloc(1, sizeof(*generation));
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned count = loaded->config->workers;
+
+	if (count == 0)
+		count = processors > 0 ? (unsigned)processors : 1;
+	if (generation)
+		generation->workers = calloc(count, sizeof(*generation->workers));
+	if (!generation || !generation->workers) {
+		free(generation);
+		return NULL;
+	}
+	generation->number = number;
+	generation->loaded = loaded;
+	generation->worker_count = count;
+	for (unsigned i = 0; i < count; i++) {
+		generation->workers[i].control = -1;
+		snprintf(generation->workers[i].child.name, sizeof(generation->workers[i].child.name),
+			 "worker %u", i + 1);
+	}
+	return generation;
+}
+
+/* ---- Starting ------------------------------------------------------------------------------ */
+
+static int worker_run_child(void *context)
+{
+	return worker_main(context);
+}
+
+static int worker_start(struct generation *generation, unsigned i, struct problem *problem)
+{
+	struct worker_child *worker = &generation->workers[i];
+	struct worker_setup setup = {
+		.index = i + 1,
+		.workers = generation->worker_count,
+		.generation = generation->number,
+		.daemon_started_ms = generation->daemon_started_ms,
+		.daemon_pid = getpid(),
+		.loaded = generation->loaded,
+		.kernel = generation->kernel,
+		.counters = generation->counters,
+		.listening_fd = generation->unix_socket->fd,
+		.relay_socket = relays_socket(generation->relays, i),
+	};
+	int ends[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return problem_set(problem, "cannot make a socket for %s: %s", worker->child.name,
+				   strerror(errno));
+	setup.control_fd = ends[1];
+	r = child_start(&worker->child,
+			(const int[]){setup.listening_fd, setup.control_fd, setup.relay_socket}, 3,
+			worker_run_child, &setup, problem);
+	close(ends[1]);
+	if (r < 0) {
+		close(ends[0]);
+		return -1;
+	}
+	worker->control = ends[0];
+	worker->ready = false;
+	worker->told = 0;
+	return 0;
+}
+
+/* Waits for one worker's word. */
+static int worker_await(struct worker_child *worker, int64_t deadline, struct problem *problem)
+{
+	struct pollfd polled = {.fd = worker->control, .events = POLLIN};
+	struct control control;
+	int fds[CONTROL_FDS], r = -EAGAIN;
+
+	while (r == -EAGAIN || r == -EPROTO) {
+		int64_t left = deadline - now_ms();
+
+		if (left <= 0 || (poll(&polled, 1, (int)left) < 0 && errno != EINTR))
+			return problem_set(problem, "%s did not start within %d seconds", worker->child.name,
+					   READY_MS / 1000);
+		r = control_receive(worker->control, &control, fds);
+	}
+	if (r <= 0 || control.kind != CONTROL_READY)
+		return problem_set(problem, "%s could not start: the line before this one says why",
+				   worker->child.name);
+	worker->ready = true;
+	return 0;
+}
+
+static void generation_kill(struct generation *generation)
+{
+	for (unsigned i = 0; i < generation->worker_count; i++) {
+		struct worker_child *worker = &generation->workers[i];
+
+		if (worker->child.pid) {
+			kill(worker->child.pid, SIGKILL);
+			waitpid(worker->child.pid, NULL, 0);
+			counters_forget_process(generation->counters, worker->child.pid);
+			worker->child.pid = 0;
+		}
+		if (worker->control >= 0)
+			close(worker->control);
+		worker->control = -1;
+	}
+}
+
+int generation_start(struct generation *generation, struct problem *problem)
+{
+	int64_t deadline = now_ms() + READY_MS;
+	int r = 0;
+
+	for (unsigned i = 0; i < generation->worker_count && r == 0; i++)
+		r = worker_start(generation, i, problem);
+	for (unsigned i = 0; i < generation->worker_count && r == 0; i++)
+		r = worker_await(&generation->workers[i], deadline, problem);
+	if (r < 0)
+		generation_kill(generation);
+	return r;
+}
+
+/* ---- Tending ------------------------------------------------------------------------------- */
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Sends what the worker has not heard yet, as far as its queue has room. */
+static void worker_tell(struct generation *generation, struct worker_child *worker,
+			const struct registry *registry)
+{
+	struct control control;
+	const struct registration *registration;
+
+	memset(&control, 0, sizeof(control));
+	if (worker->finish_due) {
+		control.kind = CONTROL_FINISH;
+		control.timeout_ms = generation->finish_ms;
+		worker->finish_due = control_send(worker->control, &control, NULL) == -EAGAIN;
+	}
+	control.kind = CONTROL_LISTEN;
+	worker->lagging = worker->finish_due;
+	while (!generation->retired && (registration = registry_after(registry, worker->told))) {
+		const int fds[CONTROL_FDS] = {registration->listening_fd, registration->connection_fd};
+
+		control.caller = registration->caller;
+		control.request = registration->request;
+		worker->lagging = control_send(worker->control, &control, fds) < 0;
+		if (worker->lagging)
+			break; /* full, or dead: poll() tells */
+		worker->told = registration->number;
+	}
+}
+
+static int64_t worker_tend(struct generation *generation, unsigned i, const struct registry *registry,
+			   int64_t now)
+{
+	struct worker_child *worker = &generation->workers[i];
+	struct problem problem = {""};
+
+	if (worker->child.pid == 0 && !generation->retired && worker->child.start_ms <= now &&
+	    worker_start(generation, i, &problem) < 0) {
+		log_error("%s", problem.text);
+		worker->child.start_ms = now + CHILD_DELAY_MAX_MS;
+	}
+	if (worker->child.pid == 0)
+		return generation->retired ? INT64_MAX : worker->child.start_ms;
+	if (worker->ready)
+		worker_tell(generation, worker, registry);
+	return child_deadline(&worker->child, now);
+}
+
+int64_t generation_tend(struct generation *generation, const struct registry *registry, int64_t now)
+{
+	int64_t next = INT64_MAX;
+
+	for (unsigned i = 0; i < generation->worker_count; i++)
+		next = earlier(next, worker_tend(generation, i, registry, now));
+	return next;
+}
+
+void generation_poll(const struct generation *generation, struct pollfd *ret_polled)
+{
+	for (unsigned i = 0; i < generation->worker_count; i++) {
+		const struct worker_child *worker = &generation->workers[i];
+
+		ret_polled[i] = (struct pollfd){
+			.fd = worker->control,
+			.events = (short)(POLLIN | (worker->lagging ? POLLOUT : 0)),
+		};
+	}
+}
+
+static void worker_hear(struct generation *generation, struct worker_child *worker,
+			struct registry *registry)
+{
+	const struct config *config = generation->loaded->config;
+	struct control control;
+	int fds[CONTROL_FDS], r;
+
+	while ((r = control_receive(worker->control, &control, fds)) > 0 || r == -EPROTO) {
+		if (r < 0) {
+			log_warning("%s said what cannot be followed", worker->child.name);
+		} else if (control.kind == CONTROL_READY) {
+			worker->ready = true;
+		} else if (control.kind == CONTROL_LISTEN) {
+			registry_add(registry, &control.caller, &control.request, fds[0], fds[1],
+				     worker_clients_per_user(config), config->clients_total);
+		}
+	}
+	if (r == -EAGAIN)
+		return;
+	close(worker->control);
+	worker->control = -1;
+	worker->ready = false;
+}
+
+void generation_polled(struct generation *generation, const struct pollfd *polled,
+		       struct registry *registry)
+{
+	for (unsigned i = 0; i < generation->worker_count; i++)
+		if (polled[i].revents & (POLLIN | POLLHUP | POLLERR) && generation->workers[i].control >= 0)
+			worker_hear(generation, &generation->workers[i], registry);
+}
+
+bool generation_died(struct generation *generation, pid_t pid, int status, struct registry *registry)
+{
+	for (unsigned i = 0; i < generation->worker_count; i++) {
+		struct worker_child *worker = &generation->workers[i];
+		bool wanted = generation->retired && status == 0;
+
+		if (worker->child.pid != pid)
+			continue;
+		if (worker->control >= 0)
+			worker_hear(generation, worker, registry); /* its last words */
+		child_died(&worker->child, status, wanted);
+		counters_forget_process(generation->counters, pid);
+		if (!wanted)
+			counters_add(generation->counters, COUNTER_WORKERS_DIED, 1);
+		return true;
+	}
+	return false;
+}
+
+/* ---- Ending -------------------------------------------------------------------------------- */
+
+void generation_retire(struct generation *generation, uint32_t milliseconds)
+{
+	int64_t limit = now_ms() + milliseconds + FINISH_EXTRA_MS;
+
+	generation->retired = true;
+	generation->finish_ms = milliseconds;
+	for (unsigned i = 0; i < generation->worker_count; i++) {
+		struct worker_child *worker = &generation->workers[i];
+
+		if (!worker->child.pid)
+			continue;
+		if (!worker->child.kill_ms || limit < worker->child.kill_ms) {
+			worker->child.kill_ms = limit;
+			worker->finish_due = true;
+		}
+	}
+}
+
+bool generation_gone(const struct generation *generation)
+{
+	for (unsigned i = 0; i < generation->worker_count; i++)
+		if (generation->workers[i].child.pid)
+			return false;
+	return generation->retired;
+}
+
+void generation_free(struct generation *generation)
+{
+	if (!generation)
+		return;
+	generation_kill(generation);
+	loaded_free(generation->loaded);
+	free(generation->workers);
+	free(generation);
+}

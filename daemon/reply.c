@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Replies in the words of handshake-protocol(7). Touches the packet and the descriptors that go with
+ * it. Never leaves out a failure's reason, and never lets a peer's certificate make a packet too large
+ * to send.
+ */
+#include "reply.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "alert.h"
+#include "foreign.h"
+#include "log.h"
+
+/* ---- Descriptors --------------------------------------------------------------------------- */
+
+struct names {
+	char text[64];
+};
+
+static void reply_add_fd(struct reply *reply, struct names *names, const char *name, int fd)
+{
+	if (fd < 0)
+		return;
+	reply->fds[reply->fd_count++] = fd;
+	if (names->text[0])
+		strcat(names->text, ",");
+	strcat(names->text, name);
+}
+
+/* A sealed memfd, so that the program reads what was written. -1: it could not be made. */
+static int chain_memfd(const char *chain)
+{
+	size_t size = strlen(chain), written = 0;
+	int fd;
+
+	if (size > HANDSHAKE_CHAIN_SIZE) {
+		log_warning("a peer's chain of %zu bytes is left out of the reply", size);
+		return -1;
+	}
+	fd = memfd_create("handshake-chain", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	while (fd >= 0 && written < size) {
+		ssize_t n = pwrite(fd, chain + written, size - written, (off_t)written);
+
+		if (n <= 0) {
+			close(fd);
+			fd = -1;
+			break;
+		}
+		written += (size_t)n;
+	}
+	if (fd < 0)
+		log_warning("a peer's chain is left out of the reply: %m");
+	else
+		fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+	return fd;
+}
+
+static int take(int *fd)
+{
+	int taken = *fd;
+
+	*fd = -1;
+	return taken;
+}
+
+/* ---- Words --------------------------------------------------------------------------------- */
+
+/* A value that is "" is not known and not said. */
+static void add(struct message_writer *writer, const char *key, const char *value)
+{
+	if (value && *value)
+		message_add(writer, key, value);
+}
+
+static const char *yes_or_no(bool value)
+{
+	return value ? "yes" : "no";
+}
+
+static void add_failure(struct message_writer *writer, const struct failure *failure)
+{
+	add(writer, HANDSHAKE_KEY_CLASS, failure_class_word(failure->class));
+	add(writer, HANDSHAKE_KEY_ERROR, failure->sentence);
+	add(writer, HANDSHAKE_KEY_RETRY, yes_or_no(failure->retry));
+	if (failure->alert_direction != ALERT_NONE) {
+		add(writer, HANDSHAKE_KEY_ALERT, alert_name(failure->alert));
+		message_add_number(writer, HANDSHAKE_KEY_ALERT_NUMBER, failure->alert);
+		add(writer, HANDSHAKE_KEY_ALERT_DIRECTION,
+		    failure->alert_direction == ALERT_SENT ? "sent" : "received");
+	}
+	add(writer, HANDSHAKE_KEY_VERIFICATION, failure->verification);
+}
+
+static void add_identity(struct message_writer *writer, const struct identity *identity,
+			 unsigned name_count)
+{
+	add(writer, HANDSHAKE_KEY_PEER_AUTHENTICATED,
+	    yes_or_no(identity->present && identity->authenticated));
+	if (!identity->present)
+		return;
+	add(writer, HANDSHAKE_KEY_PEER_SUBJECT, identity->subject);
+	add(writer, HANDSHAKE_KEY_PEER_ISSUER, identity->issuer);
+	add(writer, HANDSHAKE_KEY_PEER_SHA256, identity->sha256);
+	for (unsigned i = 0; i < name_count; i++)
+		add(writer, HANDSHAKE_KEY_PEER_IDENTITY, identity->names[i]);
+}
+
+static void add_established(struct message_writer *writer, const struct outcome *outcome,
+			    unsigned name_count)
+{
+	add(writer, HANDSHAKE_KEY_VERSION, outcome->version);
+	add(writer, HANDSHAKE_KEY_SUITE, outcome->suite);
+	add(writer, HANDSHAKE_KEY_CIPHER, outcome->cipher);
+	add(writer, HANDSHAKE_KEY_GROUP, outcome->group);
+	add(writer, HANDSHAKE_KEY_ALPN, outcome->alpn);
+	add(writer, HANDSHAKE_KEY_SERVER_NAME, outcome->server_name);
+	add(writer, HANDSHAKE_KEY_TRANSMIT, outcome->transmit);
+	add(writer, HANDSHAKE_KEY_RECEIVE, outcome->receive);
+	add(writer, HANDSHAKE_KEY_RECORDS_REASON, outcome->records_reason);
+	add(writer, HANDSHAKE_KEY_RESUMED, yes_or_no(outcome->resumed));
+	message_add_number(writer, HANDSHAKE_KEY_HANDSHAKE_US, outcome->microseconds);
+	add_identity(writer, &outcome->identity, name_count);
+}
+
+static void add_address(struct message_writer *writer, const struct sockaddr_storage *peer)
+{
+	char address[INET6_ADDRSTRLEN], text[INET6_ADDRSTRLEN + 16];
+
+	if (peer->ss_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)peer;
+
+		inet_ntop(AF_INET, &in->sin_addr, address, sizeof(address));
+		snprintf(text, sizeof(text), "%s:%u", address, ntohs(in->sin_port));
+	} else if (peer->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)peer;
+
+		inet_ntop(AF_INET6, &in6->sin6_addr, address, sizeof(address));
+		snprintf(text, sizeof(text), "[%s]:%u", address, ntohs(in6->sin6_port));
+	} else {
+		return;
+	}
+	add(writer, HANDSHAKE_KEY_PEER, text);
+}
+
+/* ---- Packets ------------------------------------------------------------------------------- */
+
+static void reply_write(struct reply *reply, const char *operation, uint64_t id,
+			const struct outcome *outcome, const struct sockaddr_storage *peer,
+			const struct names *names, unsigned name_count)
+{
+	struct message_writer *writer = &reply->writer;
+
+	message_begin(writer, operation);
+	if (id)
+		message_add_number(writer, HANDSHAKE_KEY_ID, id);
+	add(writer, HANDSHAKE_KEY_OUTCOME, outcome_state_word(outcome->state));
+	if (outcome->state == OUTCOME_ESTABLISHED)
+		add_established(writer, outcome, name_count);
+	else
+		add_failure(writer, &outcome->failure);
+	if (peer)
+		add_address(writer, peer);
+	add(writer, HANDSHAKE_KEY_DESCRIPTORS, names->text);
+}
+
+static void reply_finish(struct reply *reply, const char *operation, uint64_t id,
+			 struct outcome *outcome, int connection_fd, const struct sockaddr_storage *peer)
+{
+	unsigned name_count = outcome->identity.name_count;
+	struct names names = {""};
+
+	reply->fd_count = 0;
+	if (outcome->state == OUTCOME_ESTABLISHED) {
+		reply_add_fd(reply, &names, HANDSHAKE_DESCRIPTOR_CONNECTION, connection_fd);
+		reply_add_fd(reply, &names, HANDSHAKE_DESCRIPTOR_RELAY, take(&outcome->relay_fd));
+		reply_add_fd(reply, &names, HANDSHAKE_DESCRIPTOR_RELAY_STATE,
+			     take(&outcome->relay_state_fd));
+		if (outcome->identity.chain)
+			reply_add_fd(reply, &names, HANDSHAKE_DESCRIPTOR_CHAIN,
+				     chain_memfd(outcome->identity.chain));
+	}
+	/* A certificate may have more names, once escaped, than a packet holds: the last ones go. A
+	 * program that looks for a name that is missing refuses: it fails closed. */
+	reply_write(reply, operation, id, outcome, peer, &names, name_count);
+	while (reply->writer.overflow && name_count > 0)
+		reply_write(reply, operation, id, outcome, peer, &names, --name_count);
+}
+
+void reply_build(struct reply *reply, uint64_t id, struct outcome *outcome)
+{
+	reply_finish(reply, HANDSHAKE_OP_REPLY, id, outcome, -1, NULL);
+}
+
+void reply_build_connection(struct reply *reply, uint64_t id, struct outcome *outcome,
+			    int connection_fd, const struct sockaddr_storage *peer)
+{
+	if (outcome->relay_fd >= 0) {
+		foreign_close(connection_fd);
+		connection_fd = -1;
+	}
+	reply_finish(reply, HANDSHAKE_OP_CONNECTION, id, outcome, connection_fd, peer);
+}
+
+void reply_build_refusal(struct reply *reply, uint64_t id, const struct failure *failure)
+{
+	reply->fd_count = 0;
+	message_begin(&reply->writer, HANDSHAKE_OP_REPLY);
+	if (id)
+		message_add_number(&reply->writer, HANDSHAKE_KEY_ID, id);
+	add(&reply->writer, HANDSHAKE_KEY_OUTCOME, outcome_state_word(OUTCOME_UNTOUCHED));
+	add_failure(&reply->writer, failure);
+}

@@ -1,0 +1,591 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Programs' connections and their requests. Touches the daemon's Unix socket, those connections and
+ * the descriptors that come on them. Never believes what a program says about itself, never waits for
+ * it, and never ends a handshake without saying what state its socket is in.
+ */
+#include "source-unix.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "foreign.h"
+#include "log.h"
+#include "outbox.h"
+#include "policy.h"
+#include "reply.h"
+#include "request.h"
+#include "socket.h"
+
+enum {
+	BUCKETS = 64,
+	ACCEPT_BATCH = 16, /* at once, so that one crowd does not starve the handshakes */
+	PACKET_BATCH = 16,
+};
+
+/* One handshake under way. */
+struct work {
+	LIST_ENTRY(work) entry;
+	struct source *source;
+	uint64_t id;
+	int fd; /* kept so that the last close() of the program's socket is a guarded one */
+	struct handshake_task *task;
+};
+
+struct source {
+	LIST_ENTRY(source) entry;
+	struct worker *worker;
+	int fd;
+	struct caller caller;
+	struct event *readable;
+	struct outbox *outbox;
+	LIST_HEAD(, work) works[BUCKETS]; /* by id */
+	unsigned work_count;
+	bool reading; /* the event is pending: not while replies wait */
+	bool drained; /* the end of the program's requests has been seen */
+	bool broken;  /* to be ended as soon as nobody holds it */
+};
+
+static struct log_rate refusals;
+
+/* ---- The end of a connection --------------------------------------------------------------- */
+
+static void work_free(struct work *work)
+{
+	struct source *source = work->source;
+
+	LIST_REMOVE(work, entry);
+	source->work_count--;
+	counters_add(source->worker->setup->counters, COUNTER_HANDSHAKES_UNDER_WAY, -1);
+	foreign_close(work->fd);
+	free(work);
+}
+
+/* Ends one handshake in its midst. Its place is still held. */
+static void work_cancel(struct work *work, struct outcome *ret_outcome)
+{
+	struct worker *worker = work->source->worker;
+
+	outcome_init(ret_outcome);
+	ret_outcome->state = handshake_task_cancel(work->task);
+	/* No reply told the program that it is established, so it is not. */
+	if (ret_outcome->state == OUTCOME_ESTABLISHED)
+		ret_outcome->state = OUTCOME_POISONED;
+	outcome_fail(ret_outcome, FAILURE_CANCELLED, true, worker->finishing
+		     ? "the daemon stops or was reloaded, and the handshake took too long to wait for it"
+		     : "the program gave the handshake up");
+	counters_outcome(worker->setup->counters, ret_outcome);
+	work_free(work);
+}
+
+static void source_give_place(void *context)
+{
+	struct source *source = context;
+
+	counters_give_place(source->worker->setup->counters, PLACE_HANDSHAKE, source->caller.uid);
+}
+
+static void source_free(struct source *source)
+{
+	struct worker *worker = source->worker;
+	struct outcome outcome;
+
+	for (size_t i = 0; i < BUCKETS; i++)
+		while (!LIST_EMPTY(&source->works[i])) {
+			work_cancel(LIST_FIRST(&source->works[i]), &outcome);
+			source_give_place(source);
+		}
+	outbox_free(source->outbox);
+	if (source->readable)
+		event_free(source->readable);
+	/* Packets that were not read may hold anybody's descriptors. */
+	foreign_close(source->fd);
+	counters_give_place(worker->setup->counters, PLACE_CLIENT, source->caller.uid);
+	counters_add(worker->setup->counters, COUNTER_CLIENTS, -1);
+	LIST_REMOVE(source, entry);
+	free(source);
+	worker_check_finished(worker);
+}
+
+/* The last thing in each call from the event loop: ends what has come to its end. */
+static void source_settle(struct source *source)
+{
+	bool idle = source->work_count == 0 && outbox_waiting(source->outbox) == 0;
+
+	if (source->broken || (source->drained && idle)) {
+		source_free(source);
+		return;
+	}
+	/* A program that does not read its replies is not served further. */
+	if (source->reading && outbox_waiting(source->outbox) >= SOURCE_REPLIES_MAX) {
+		event_del(source->readable);
+		source->reading = false;
+	} else if (!source->reading && !source->drained &&
+		   outbox_waiting(source->outbox) < SOURCE_REPLIES_MAX) {
+		source->reading = event_add(source->readable, NULL) == 0;
+		source->broken = !source->reading;
+	}
+}
+
+/* ---- Answers ------------------------------------------------------------------------------- */
+
+static void source_push(struct source *source, const struct reply *reply, bool holds_place)
+{
+	int r = outbox_push(source->outbox, &reply->writer, reply->fds, reply->fd_count, holds_place);
+
+	if (r < 0) {
+		if (r != -EPIPE && r != -ECONNRESET)
+			log_warning("a reply to user %u, process %d cannot be sent: %s",
+				    source->caller.uid, source->caller.pid, strerror(-r));
+		source->broken = true;
+	}
+}
+
+static void source_refuse(struct source *source, uint64_t id, const struct failure *failure)
+{
+	struct reply reply;
+
+	if (failure->class == FAILURE_DENIED ? log_allowed(&refusals) : false)
+		log_info("refused user %u, process %d: %s", source->caller.uid, source->caller.pid,
+			 failure->sentence);
+	reply_build_refusal(&reply, id, failure);
+	source_push(source, &reply, false);
+}
+
+static void source_moved(void *context, int error)
+{
+	struct source *source = context;
+
+	if (error < 0)
+		source->broken = true;
+	source_settle(source);
+}
+
+/* ---- Handshakes ---------------------------------------------------------------------------- */
+
+static struct work *source_find(struct source *source, uint64_t id)
+{
+	struct work *work;
+
+	LIST_FOREACH(work, &source->works[id % BUCKETS], entry)
+		if (work->id == id)
+			return work;
+	return NULL;
+}
+
+static void work_done(void *context, struct outcome *outcome)
+{
+	struct work *work = context;
+	struct source *source = work->source;
+	struct reply reply;
+
+	counters_outcome(source->worker->setup->counters, outcome);
+	if (outcome->state != OUTCOME_ESTABLISHED)
+		log_debug("handshake %llu of user %u, process %d: %s, %s",
+			  (unsigned long long)work->id, source->caller.uid, source->caller.pid,
+			  failure_class_word(outcome->failure.class), outcome->failure.sentence);
+	reply_build(&reply, work->id, outcome);
+	work_free(work);
+	source_push(source, &reply, true);
+	source_settle(source);
+}
+
+static int work_start(struct source *source, uint64_t id, const struct decision *decision, int *fd,
+		      struct failure *failure)
+{
+	struct work *work = calloc(1, sizeof(*work));
+	int task_fd = fcntl(*fd, F_DUPFD_CLOEXEC, 0);
+
+	if (work && task_fd >= 0) {
+		work->source = source;
+		work->id = id;
+		work->task = handshake_task_start(&source->worker->surroundings, decision,
+						  source->caller.uid, task_fd, work_done, work);
+		task_fd = -1; /* taken */
+	}
+	if (!work || !work->task) {
+		if (task_fd >= 0)
+			close(task_fd); /* not the last one: *fd is open */
+		free(work);
+		return failure_set(failure, FAILURE_BUSY, true,
+				   "the daemon has no memory or descriptor free for another handshake"), -1;
+	}
+	work->fd = *fd;
+	*fd = -1;
+	LIST_INSERT_HEAD(&source->works[id % BUCKETS], work, entry);
+	source->work_count++;
+	counters_add(source->worker->setup->counters, COUNTER_HANDSHAKES_UNDER_WAY, 1);
+	return 0;
+}
+
+static int handshake_check(struct source *source, const struct request *request, int fd,
+			   struct failure *failure)
+{
+	if (source_find(source, request->id))
+		return failure_set(failure, FAILURE_REQUEST, false,
+				   "the id %llu belongs to a handshake that is still under way",
+				   (unsigned long long)request->id), -1;
+	if (source->work_count >= SOURCE_REQUESTS_MAX)
+		return failure_set(failure, FAILURE_BUSY, true,
+				   "%d handshakes are under way on this connection: wait for one of them",
+				   SOURCE_REQUESTS_MAX), -1;
+	if (!foreign_is_socket(fd))
+		return failure_set(failure, FAILURE_REQUEST, false,
+				   "the descriptor that came with the request is no socket: hand over a "
+				   "connected TCP socket"), -1;
+	return 0;
+}
+
+/* Takes *fd if it begins. 0 or -1. */
+static int handshake_begin(struct source *source, const struct request *request, int *fd,
+			   struct failure *failure)
+{
+	const struct config *config = source->worker->config;
+	struct counters *counters = source->worker->setup->counters;
+	struct decision decision;
+
+	if (handshake_check(source, request, *fd, failure) < 0 ||
+	    policy_decide(source->worker->setup->loaded, &source->caller, request, &decision, failure) < 0 ||
+	    socket_check_connected(*fd, failure) < 0)
+		return -1;
+	if (!counters_take_place(counters, PLACE_HANDSHAKE, source->caller.uid,
+				 config->handshakes_per_user, config->handshakes_total))
+		return failure_set(failure, FAILURE_BUSY, true,
+				   "as many handshakes are under way as [daemon] handshakes-per-user (%u) "
+				   "or handshakes-total (%u) allows: try again",
+				   config->handshakes_per_user, config->handshakes_total), -1;
+	if (work_start(source, request->id, &decision, fd, failure) == 0)
+		return 0;
+	source_give_place(source);
+	return -1;
+}
+
+static void source_handshake(struct source *source, const struct request *request, int *fd)
+{
+	struct counters *counters = source->worker->setup->counters;
+	struct outcome refused;
+
+	counters_add(counters, COUNTER_HANDSHAKES_STARTED, 1);
+	outcome_init(&refused);
+	if (handshake_begin(source, request, fd, &refused.failure) == 0)
+		return;
+	counters_outcome(counters, &refused);
+	source_refuse(source, request->id, &refused.failure);
+}
+
+static void source_cancel(struct source *source, uint64_t id)
+{
+	struct work *work = source_find(source, id);
+	struct outcome outcome;
+
+	if (!work)
+		return; /* it has ended meanwhile */
+	work_cancel(work, &outcome);
+	source_give_place(source);
+}
+
+/* ---- Listening ----------------------------------------------------------------------------- */
+
+/* The connection now belongs to the listening in all workers. -1: it stays what it was. */
+static int source_hand_over(struct source *source, const struct request *request, int fd,
+			    struct failure *failure)
+{
+	const int fds[CONTROL_FDS] = {fd, source->fd};
+	struct control control;
+	struct decision decision;
+
+	if (source->work_count || outbox_waiting(source->outbox))
+		return failure_set(failure, FAILURE_REQUEST, false,
+				   "a connection that is to listen can have no handshakes under way: open "
+				   "one for the listening alone"), -1;
+	if (!foreign_is_socket(fd))
+		return failure_set(failure, FAILURE_REQUEST, false,
+				   "the descriptor that came with the request is no socket: hand over a "
+				   "listening TCP socket"), -1;
+	if (policy_decide(source->worker->setup->loaded, &source->caller, request, &decision, failure) < 0 ||
+	    socket_check_listening(fd, failure) < 0)
+		return -1;
+	memset(&control, 0, sizeof(control));
+	control.kind = CONTROL_LISTEN;
+	control.caller = source->caller;
+	control.request = *request;
+	if (source->drained || control_send(source->worker->setup->control_fd, &control, fds) < 0)
+		return failure_set(failure, FAILURE_BUSY, true,
+				   "the daemon cannot take another listening now: try again"), -1;
+	return 0;
+}
+
+static void source_listen(struct source *source, const struct request *request, int fd)
+{
+	struct failure failure = {0};
+
+	if (source_hand_over(source, request, fd, &failure) == 0)
+		source->broken = true; /* here; the supervisor has its own duplicate and answers */
+	else
+		source_refuse(source, request->id, &failure);
+}
+
+/* ---- Status -------------------------------------------------------------------------------- */
+
+static uint64_t milliseconds_since(int64_t then_ms)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - then_ms);
+}
+
+static void source_status(struct source *source, uint64_t id)
+{
+	const struct worker_setup *setup = source->worker->setup;
+	struct reply reply = {.fd_count = 0};
+	struct message_writer *writer = &reply.writer;
+
+	message_begin(writer, HANDSHAKE_OP_COUNTERS);
+	if (id)
+		message_add_number(writer, HANDSHAKE_KEY_ID, id);
+	message_add(writer, "version", VERSION);
+	message_add_number(writer, "pid", (uint64_t)setup->daemon_pid);
+	message_add_number(writer, "uptime-ms", milliseconds_since(setup->daemon_started_ms));
+	message_add_number(writer, "generation", setup->generation);
+	message_add_number(writer, "workers", setup->workers);
+	message_add_number(writer, "profiles", setup->loaded->config->profile_count);
+	message_add(writer, "kernel-tls", setup->kernel->available ? "yes" : "no");
+	if (!setup->kernel->available)
+		message_add(writer, "kernel-tls-reason", setup->kernel->reason);
+	for (enum counter counter = 0; counter < COUNTERS; counter++)
+		message_add_number(writer, counter_word(counter), counters_get(setup->counters, counter));
+	source_push(source, &reply, false);
+}
+
+/* ---- Packets ------------------------------------------------------------------------------- */
+
+static int descriptors_check(const struct message *message, enum request_operation operation,
+			     struct failure *failure)
+{
+	size_t expected = operation == REQUEST_HANDSHAKE || operation == REQUEST_LISTEN;
+
+	if (message->lost_fds)
+		failure_set(failure, FAILURE_BUSY, true, "the daemon has no descriptor free: try again");
+	else if (message->too_many_fds)
+		failure_set(failure, FAILURE_REQUEST, false,
+			    "\"%s\" comes with %zu descriptor%s, this one had more than %zu",
+			    message->operation, expected, expected == 1 ? "" : "s", message->fd_count);
+	else if (message->fd_count != expected)
+		failure_set(failure, FAILURE_REQUEST, false,
+			    "\"%s\" comes with %zu descriptor%s, this one had %zu", message->operation,
+			    expected, expected == 1 ? "" : "s", message->fd_count);
+	return failure->class == FAILURE_NONE ? 0 : -1;
+}
+
+/* Reads the request. -1 with a failure; the id is set if it could be read. */
+static int source_read(struct message *message, struct request *ret_request, struct failure *failure)
+{
+	struct failure unreadable = {0};
+	char wrong[256];
+	int r;
+
+	memset(ret_request, 0, sizeof(*ret_request));
+	if (message_parse(message, wrong, sizeof(wrong)) < 0) {
+		request_read(message, ret_request, &unreadable); /* for the id alone */
+		return failure_set(failure, FAILURE_REQUEST, false, "%s", wrong), -1;
+	}
+	r = request_read(message, ret_request, failure);
+	return r < 0 ? r : descriptors_check(message, ret_request->operation, failure);
+}
+
+static void source_packet(struct source *source, struct message *message)
+{
+	struct request request;
+	struct failure failure = {0};
+
+	if (source_read(message, &request, &failure) < 0) {
+		source_refuse(source, request.id, &failure);
+	} else if (request.operation == REQUEST_HANDSHAKE) {
+		source_handshake(source, &request, &message->fds[0]);
+	} else if (request.operation == REQUEST_LISTEN) {
+		source_listen(source, &request, message->fds[0]);
+	} else if (request.operation == REQUEST_CANCEL) {
+		source_cancel(source, request.id);
+	} else {
+		source_status(source, request.id);
+	}
+	for (size_t i = 0; i < message->fd_count; i++)
+		foreign_close(message_take_fd(message, i));
+	if (foreign_is_stuck()) {
+		log_warning("user %u, process %d hands over files that cannot be closed: disconnected",
+			    source->caller.uid, source->caller.pid);
+		source->broken = true;
+	}
+}
+
+/* An empty packet reads like the end. */
+static bool source_at_end(const struct source *source)
+{
+	struct pollfd polled = {.fd = source->fd, .events = POLLRDHUP};
+
+	return poll(&polled, 1, 0) == 1;
+}
+
+static void source_ended(struct source *source)
+{
+	/* A worker that finishes has shut this direction itself: the answers still go out. */
+	source->drained = true;
+	source->broken |= !source->worker->finishing;
+	if (source->reading)
+		event_del(source->readable);
+	source->reading = false;
+}
+
+static void source_readable(evutil_socket_t fd, short events, void *context)
+{
+	struct source *source = context;
+	struct message message;
+
+	(void)fd, (void)events;
+	for (int i = 0; i < PACKET_BATCH && !source->broken && !source->drained; i++) {
+		int r;
+
+		if (outbox_waiting(source->outbox) >= SOURCE_REPLIES_MAX)
+			break;
+		r = message_receive(source->fd, &message);
+		if (r == -EAGAIN)
+			break;
+		if (r > 0 || (r == 0 && !source_at_end(source)))
+			source_packet(source, &message);
+		else
+			source_ended(source);
+	}
+	source_settle(source);
+}
+
+/* ---- Connections --------------------------------------------------------------------------- */
+
+static void source_turn_away(int fd, const struct config *config)
+{
+	struct failure failure = {0};
+	struct reply reply;
+
+	failure_set(&failure, FAILURE_BUSY, true,
+		    "as many programs are connected as [daemon] clients-total (%u) allows, or half of them "
+		    "for one user: try again", config->clients_total);
+	reply_build_refusal(&reply, 0, &failure);
+	message_send(fd, &reply.writer, NULL, 0);
+	foreign_close(fd);
+}
+
+/* Takes fd. -1: there is no memory. */
+static int source_new(struct worker *worker, int fd, const struct caller *caller)
+{
+	struct source *source = calloc(1, sizeof(*source));
+
+	if (!source)
+		return -1;
+	source->worker = worker;
+	source->fd = fd;
+	source->caller = *caller;
+	source->outbox = outbox_new(worker->base, fd, false, source_give_place, source_moved, source);
+	source->readable = event_new(worker->base, fd, EV_READ | EV_PERSIST, source_readable, source);
+	if (!source->outbox || !source->readable || event_add(source->readable, NULL) < 0) {
+		outbox_free(source->outbox);
+		if (source->readable)
+			event_free(source->readable);
+		free(source);
+		return -1;
+	}
+	source->reading = true;
+	LIST_INSERT_HEAD(&worker->sources, source, entry);
+	counters_add(worker->setup->counters, COUNTER_CLIENTS, 1);
+	return 0;
+}
+
+static void source_welcome(struct worker *worker, int fd)
+{
+	const struct config *config = worker->config;
+	struct counters *counters = worker->setup->counters;
+	struct caller caller;
+	int r = caller_identify(fd, &caller);
+
+	if (r < 0) {
+		log_warning("a program that connected cannot be identified: %s", strerror(-r));
+		close(fd);
+	} else if (!counters_take_place(counters, PLACE_CLIENT, caller.uid,
+					worker_clients_per_user(config), config->clients_total)) {
+		source_turn_away(fd, config);
+	} else if (source_new(worker, fd, &caller) < 0) {
+		counters_give_place(counters, PLACE_CLIENT, caller.uid);
+		source_turn_away(fd, config);
+	}
+}
+
+bool source_accept(struct worker *worker)
+{
+	static struct log_rate rate;
+
+	for (int i = 0; i < ACCEPT_BATCH; i++) {
+		int fd = accept4(worker->setup->listening_fd, NULL, NULL, SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			source_welcome(worker, fd);
+		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+			if (log_allowed(&rate))
+				log_warning("a program has to wait: %m");
+			return false;
+		} else if (errno != EINTR && errno != ECONNABORTED) {
+			break;
+		}
+	}
+	return true;
+}
+
+/* ---- The worker's end ---------------------------------------------------------------------- */
+
+/* Shut for reading, a connection still gives the packets that were queued; the program's next one
+ * fails with EPIPE, so that it knows that this request never came. */
+static void source_finish(struct source *source)
+{
+	if (source->drained)
+		return;
+	shutdown(source->fd, SHUT_RD);
+	source_settle(source);
+}
+
+/* The program learns what state each socket is in, as far as its queue has room. */
+static void source_end(struct source *source)
+{
+	struct outcome outcome;
+	struct reply reply;
+
+	for (size_t i = 0; i < BUCKETS; i++)
+		while (!LIST_EMPTY(&source->works[i])) {
+			uint64_t id = LIST_FIRST(&source->works[i])->id;
+
+			work_cancel(LIST_FIRST(&source->works[i]), &outcome);
+			reply_build(&reply, id, &outcome);
+			source_push(source, &reply, true);
+		}
+	source_free(source);
+}
+
+#define SOURCE_EACH(worker, call)                                                                  \
+	for (struct source *item = LIST_FIRST(&(worker)->sources), *next; item; item = next) {     \
+		next = LIST_NEXT(item, entry);                                                     \
+		call(item);                                                                        \
+	}
+
+void source_finish_all(struct worker *worker)
+{
+	SOURCE_EACH(worker, source_finish)
+}
+
+void source_end_all(struct worker *worker)
+{
+	SOURCE_EACH(worker, source_end)
+}

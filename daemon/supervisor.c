@@ -1,0 +1,512 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The supervisor. Touches the configuration, the daemon's socket file, signals, and the other processes.
+ * Must never parse a byte that came from a network or a program, and never wait for anyone without a
+ * deadline.
+ */
+#include "supervisor.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "foreign.h"
+#include "generation.h"
+#include "log.h"
+#include "notify.h"
+#include "registry.h"
+#include "relays.h"
+#include "unix-socket.h"
+
+enum {
+	RETIRE_MS = 10000,    /* what a reload gives to handshakes under way */
+	RELAYS_IDLE_MS = 500, /* what relays without connections have to end */
+	FILES_SPARE = 256,
+};
+
+struct supervisor {
+	const char *config_path;
+	struct kernel_tls kernel;
+	struct counters *counters;
+	struct registry registry;
+	struct unix_socket *unix_socket;
+	struct relays *relays;         /* the current set first; retired ones behind it */
+	struct generation *generations; /* likewise */
+	int64_t started_ms;
+	unsigned last_generation;
+	int signals;
+	bool reload_due;
+	bool stopping;
+	bool stop_now;
+};
+
+/* ---- Limits -------------------------------------------------------------------------------- */
+
+/* Descriptors that a worker may need at worst: for each handshake the socket twice, a relayed reply's
+ * three and the program's own; for each program its connection; for each listening two. */
+static rlim_t files_needed(const struct config *config)
+{
+	return (rlim_t)config->handshakes_total * 6 + config->clients_total + REGISTRY_MAX * 2 + FILES_SPARE;
+}
+
+static void files_raise(const struct config *config)
+{
+	rlim_t needed = files_needed(config);
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	if (limit.rlim_cur >= needed)
+		return;
+	if (limit.rlim_max < needed) {
+		const struct rlimit more = {needed, needed};
+
+		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+			return;
+		log_warning("the limit of open files is %llu, but %llu may be needed for the configured "
+			    "handshakes-total and clients-total: raise LimitNOFILE, or lower them",
+			    (unsigned long long)limit.rlim_max, (unsigned long long)needed);
+	}
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Private keys are in this memory. */
+static void memory_protect(void)
+{
+	const struct rlimit none = {0, 0};
+
+	setrlimit(RLIMIT_CORE, &none);
+#ifndef SANITIZED /* LeakSanitizer traces the process */
+	prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
+/* ---- Configuration becomes processes ------------------------------------------------------- */
+
+/* What a configuration needs beside its workers; what fits already is the present one. */
+struct surroundings {
+	struct unix_socket *unix_socket;
+	struct relays *relays;
+	bool new_socket, new_relays;
+};
+
+static int surroundings_make(struct supervisor *supervisor, const struct config *config,
+			     struct surroundings *ret, struct problem *problem)
+{
+	ret->unix_socket = supervisor->unix_socket;
+	ret->relays = supervisor->relays;
+	ret->new_socket = !ret->unix_socket || strcmp(ret->unix_socket->path, config->socket) != 0;
+	ret->new_relays = !ret->relays || !relays_fit(ret->relays, config);
+	if (ret->new_socket) {
+		ret->unix_socket = NULL;
+		if (unix_socket_new(config->socket, config->socket_mode, config->socket_group,
+				    &ret->unix_socket, problem) < 0)
+			return -1;
+	}
+	if (ret->new_relays) {
+		ret->relays = relays_new(config, supervisor->counters, problem);
+		if (!ret->relays)
+			return -1;
+	}
+	return 0;
+}
+
+/* Relays that were started in vain end as their sockets close; they stay in the list to be waited for. */
+static void surroundings_undo(struct supervisor *supervisor, struct surroundings *made)
+{
+	if (made->new_socket)
+		unix_socket_free(made->unix_socket);
+	if (!made->new_relays || !made->relays)
+		return;
+	relays_retire(made->relays);
+	if (supervisor->relays) {
+		made->relays->next = supervisor->relays->next;
+		supervisor->relays->next = made->relays;
+	} else {
+		supervisor->relays = made->relays;
+	}
+}
+
+/* The socket keeps its place, with the access that the new configuration says. */
+static int access_change(struct supervisor *supervisor, const struct surroundings *made,
+			 const struct config *config, struct problem *problem)
+{
+	const struct config *before = supervisor->generations ? supervisor->generations->loaded->config : NULL;
+
+	if (made->new_socket || !before)
+		return 0;
+	if (before->socket_mode == config->socket_mode && before->socket_group == config->socket_group)
+		return 0;
+	return unix_socket_set_access(made->unix_socket, config->socket_mode,
+				      config->socket_group == (gid_t)-1 ? getegid() : config->socket_group,
+				      problem);
+}
+
+/* From here on nothing fails. */
+static void generation_adopt(struct supervisor *supervisor, struct generation *generation,
+			     const struct surroundings *made)
+{
+	struct generation *old = supervisor->generations;
+
+	if (old)
+		generation_retire(old, RETIRE_MS);
+	generation->next = old;
+	supervisor->generations = generation;
+	generation->relays->users++;
+	if (made->new_socket) {
+		unix_socket_free(supervisor->unix_socket);
+		supervisor->unix_socket = made->unix_socket;
+	}
+	if (made->new_relays) {
+		made->relays->next = supervisor->relays;
+		supervisor->relays = made->relays;
+	}
+	log_set_level(generation->loaded->config->log_level);
+}
+
+/* Takes loaded. */
+static int generation_begin(struct supervisor *supervisor, struct loaded *loaded, struct problem *problem)
+{
+	struct generation *generation = generation_new(loaded, supervisor->last_generation + 1);
+	struct surroundings made = {0};
+	int r;
+
+	if (!generation) {
+		loaded_free(loaded);
+		return problem_set(problem, "out of memory");
+	}
+	files_raise(loaded->config);
+	r = surroundings_make(supervisor, loaded->config, &made, problem);
+	if (r == 0) {
+		generation->unix_socket = made.unix_socket;
+		generation->relays = made.relays;
+		generation->kernel = &supervisor->kernel;
+		generation->counters = supervisor->counters;
+		generation->daemon_started_ms = supervisor->started_ms;
+		r = generation_start(generation, problem);
+	}
+	if (r == 0)
+		r = access_change(supervisor, &made, loaded->config, problem);
+	if (r < 0) {
+		generation_free(generation);
+		surroundings_undo(supervisor, &made);
+		return -1;
+	}
+	supervisor->last_generation++;
+	generation_adopt(supervisor, generation, &made);
+	return 0;
+}
+
+static int configuration_begin(struct supervisor *supervisor, struct problem *problem)
+{
+	struct loaded *loaded;
+
+	if (loaded_new(supervisor->config_path, &loaded, problem) < 0)
+		return -1;
+	return generation_begin(supervisor, loaded, problem);
+}
+
+static void supervisor_reload(struct supervisor *supervisor)
+{
+	struct problem problem = {""};
+
+	supervisor->reload_due = false;
+	if (supervisor->stopping)
+		return;
+	notify_reloading();
+	/* The kernel may have learnt it meanwhile: the module was loaded. */
+	offload_kernel_probe(&supervisor->kernel);
+	if (configuration_begin(supervisor, &problem) < 0) {
+		counters_add(supervisor->counters, COUNTER_RELOADS_REFUSED, 1);
+		log_error("the reload is refused, all stays as it was: %s", problem.text);
+	} else {
+		counters_add(supervisor->counters, COUNTER_RELOADS, 1);
+		log_info("reloaded \"%s\"", supervisor->config_path);
+	}
+	notify_ready();
+}
+
+/* ---- Signals ------------------------------------------------------------------------------- */
+
+static int signals_take(struct supervisor *supervisor, struct problem *problem)
+{
+	sigset_t taken;
+
+	sigemptyset(&taken);
+	sigaddset(&taken, SIGHUP);
+	sigaddset(&taken, SIGTERM);
+	sigaddset(&taken, SIGINT);
+	sigaddset(&taken, SIGCHLD);
+	signal(SIGPIPE, SIG_IGN);
+	/* Ignored since before this program, SIGCHLD would leave no child to wait for. */
+	signal(SIGCHLD, SIG_DFL);
+	if (sigprocmask(SIG_SETMASK, &taken, NULL) < 0 || foreign_start() < 0)
+		return problem_set(problem, "cannot take signals: %s", strerror(errno));
+	supervisor->signals = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (supervisor->signals < 0)
+		return problem_set(problem, "cannot take signals: %s", strerror(errno));
+	return 0;
+}
+
+static void supervisor_stop(struct supervisor *supervisor)
+{
+	if (supervisor->stopping) {
+		log_info("stopping at once");
+		supervisor->stop_now = true;
+		return;
+	}
+	supervisor->stopping = true;
+	log_info("stopping");
+	notify_stopping();
+	/* Who comes now finds nobody, and knows it at once. */
+	unix_socket_free(supervisor->unix_socket);
+	supervisor->unix_socket = NULL;
+	for (struct generation *g = supervisor->generations; g; g = g->next)
+		generation_retire(g, g->loaded->config->stop_timeout_ms);
+	registry_done(&supervisor->registry);
+}
+
+static void supervisor_reap(struct supervisor *supervisor)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		bool known = false;
+
+		for (struct generation *g = supervisor->generations; g && !known; g = g->next)
+			known = generation_died(g, pid, status, &supervisor->registry);
+		for (struct relays *r = supervisor->relays; r && !known; r = r->next)
+			known = relays_died(r, supervisor->counters, pid, status);
+	}
+}
+
+static void supervisor_hear_signals(struct supervisor *supervisor)
+{
+	struct signalfd_siginfo info;
+
+	while (read(supervisor->signals, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGHUP)
+			supervisor->reload_due = true;
+		else if (info.ssi_signo != SIGCHLD)
+			supervisor_stop(supervisor);
+	}
+	/* One SIGCHLD may stand for many. */
+	supervisor_reap(supervisor);
+}
+
+/* ---- The loop ------------------------------------------------------------------------------ */
+
+/* Lets go of what has come to its end. The current generation and relays stay at the head. */
+static void supervisor_sweep(struct supervisor *supervisor)
+{
+	for (struct generation **g = &supervisor->generations; *g;) {
+		struct generation *gone = *g;
+
+		if (!generation_gone(gone)) {
+			g = &gone->next;
+			continue;
+		}
+		*g = gone->next;
+		gone->relays->users--;
+		generation_free(gone);
+	}
+	for (struct relays **r = &supervisor->relays; *r;) {
+		struct relays *set = *r;
+
+		/* Whose workers have all ended gets no more connections. */
+		if (set->users == 0 && (r != &supervisor->relays || supervisor->stopping))
+			relays_retire(set);
+		if (set->users == 0 && relays_gone(set) &&
+		    (r != &supervisor->relays || supervisor->stopping)) {
+			*r = set->next;
+			relays_free(set);
+		} else {
+			r = &set->next;
+		}
+	}
+}
+
+static int64_t supervisor_tend(struct supervisor *supervisor)
+{
+	int64_t now = now_ms(), next = INT64_MAX, then;
+
+	for (struct generation *g = supervisor->generations; g; g = g->next) {
+		then = generation_tend(g, &supervisor->registry, now);
+		next = then < next ? then : next;
+	}
+	for (struct relays *r = supervisor->relays; r; r = r->next) {
+		then = relays_tend(r, supervisor->counters, now);
+		next = then < next ? then : next;
+	}
+	return next;
+}
+
+static size_t poll_count(const struct supervisor *supervisor)
+{
+	size_t count = 1 + supervisor->registry.count;
+
+	for (const struct generation *g = supervisor->generations; g; g = g->next)
+		count += g->worker_count;
+	return count;
+}
+
+static int poll_timeout(int64_t next)
+{
+	int64_t left;
+
+	if (next == INT64_MAX)
+		return -1;
+	left = next - now_ms();
+	return left < 0 ? 0 : left > 60000 ? 60000 : (int)left;
+}
+
+/* Waits once and hears whoever has something to say. Programs that left first: their place in the array
+ * is that of the registry, to which workers add. */
+static void supervisor_wait(struct supervisor *supervisor, struct pollfd *polled, int64_t next)
+{
+	size_t count = poll_count(supervisor), registered = supervisor->registry.count, at;
+
+	polled[0] = (struct pollfd){.fd = supervisor->signals, .events = POLLIN};
+	registry_poll(&supervisor->registry, polled + 1);
+	at = 1 + registered;
+	for (struct generation *g = supervisor->generations; g; g = g->next) {
+		generation_poll(g, polled + at);
+		at += g->worker_count;
+	}
+	if (poll(polled, count, poll_timeout(next)) <= 0)
+		return;
+	registry_polled(&supervisor->registry, polled + 1, registered);
+	at = 1 + registered;
+	for (struct generation *g = supervisor->generations; g; g = g->next) {
+		generation_polled(g, polled + at, &supervisor->registry);
+		at += g->worker_count;
+	}
+	if (polled[0].revents)
+		supervisor_hear_signals(supervisor);
+}
+
+static void supervisor_loop(struct supervisor *supervisor)
+{
+	struct pollfd *polled = NULL;
+	size_t room = 0;
+
+	while (!supervisor->stop_now) {
+		int64_t next;
+
+		if (supervisor->reload_due)
+			supervisor_reload(supervisor);
+		next = supervisor_tend(supervisor);
+		supervisor_sweep(supervisor);
+		if (supervisor->stopping && !supervisor->generations)
+			break;
+		if (poll_count(supervisor) > room) {
+			size_t wanted = poll_count(supervisor) * 2;
+			struct pollfd *more = reallocarray(polled, wanted, sizeof(*polled));
+
+			if (!more) {
+				log_error("out of memory");
+				break;
+			}
+			polled = more;
+			room = wanted;
+		}
+		supervisor_wait(supervisor, polled, next);
+	}
+	free(polled);
+}
+
+/* ---- Beginning and end --------------------------------------------------------------------- */
+
+static int supervisor_begin(struct supervisor *supervisor, struct problem *problem)
+{
+	if (signals_take(supervisor, problem) < 0 || relays_remember_program(problem) < 0)
+		return -1;
+	supervisor->counters = counters_new();
+	if (!supervisor->counters)
+		return problem_set(problem, "cannot make the memory for the counters: %s", strerror(errno));
+	registry_init(&supervisor->registry, supervisor->counters);
+	supervisor->started_ms = now_ms();
+	offload_kernel_probe(&supervisor->kernel);
+	memory_protect();
+	return configuration_begin(supervisor, problem);
+}
+
+/* Relays that carry nothing end at once and are waited for; the others live on without the daemon. */
+static void relays_leave(struct supervisor *supervisor)
+{
+	int64_t deadline = now_ms() + RELAYS_IDLE_MS;
+
+	for (struct relays *r = supervisor->relays; r; r = r->next)
+		relays_retire(r);
+	while (supervisor->relays && counters_get(supervisor->counters, COUNTER_RELAYED) == 0) {
+		struct pollfd polled = {.fd = supervisor->signals, .events = POLLIN};
+		int64_t left = deadline - now_ms();
+
+		supervisor_reap(supervisor);
+		supervisor_sweep(supervisor);
+		if (!supervisor->relays || left <= 0)
+			break;
+		if (poll(&polled, 1, (int)left) > 0)
+			supervisor_hear_signals(supervisor);
+	}
+}
+
+static void supervisor_end(struct supervisor *supervisor)
+{
+	supervisor->stopping = true;
+	unix_socket_free(supervisor->unix_socket);
+	if (supervisor->counters)
+		registry_done(&supervisor->registry);
+	while (supervisor->generations) {
+		struct generation *generation = supervisor->generations;
+
+		supervisor->generations = generation->next;
+		generation->relays->users--;
+		generation_free(generation);
+	}
+	if (supervisor->counters)
+		relays_leave(supervisor);
+	while (supervisor->relays) {
+		struct relays *relays = supervisor->relays;
+
+		supervisor->relays = relays->next;
+		relays_free(relays);
+	}
+	counters_free(supervisor->counters);
+	if (supervisor->signals >= 0)
+		close(supervisor->signals);
+}
+
+int supervisor_run(const char *config_path, void (*ready)(void *context), void *context)
+{
+	struct supervisor supervisor = {.config_path = config_path, .signals = -1};
+	struct problem problem = {""};
+	int status = EXIT_SUCCESS;
+
+	log_set_name("supervisor");
+	if (supervisor_begin(&supervisor, &problem) < 0) {
+		log_error("%s", problem.text);
+		status = EXIT_FAILURE;
+	} else {
+		if (!supervisor.kernel.available)
+			log_info("this kernel does no TLS: %s", supervisor.kernel.reason);
+		log_info("serving on \"%s\" with %u workers", supervisor.unix_socket->path,
+			 supervisor.generations->worker_count);
+		notify_ready();
+		ready(context);
+		supervisor_loop(&supervisor);
+	}
+	supervisor_end(&supervisor);
+	if (status == EXIT_SUCCESS)
+		log_info("stopped");
+	return status;
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The worker process. Touches the descriptors that it was born with and those that come to it; opens
+ * no file. Must not see a byte of a stranger before it is in its sandbox.
+ */
+#include "worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "foreign.h"
+#include "listening.h"
+#include "log.h"
+#include "sandbox.h"
+#include "source-unix.h"
+
+static const struct timeval accept_pause = {.tv_usec = 100000};
+
+unsigned worker_clients_per_user(const struct config *config)
+{
+	return config->clients_total ? (config->clients_total + 1) / 2 : 0;
+}
+
+/* ---- The daemon's socket ------------------------------------------------------------------- */
+
+static void worker_accept(evutil_socket_t fd, short events, void *context)
+{
+	struct worker *worker = context;
+
+	(void)fd, (void)events;
+	if (source_accept(worker) || worker->finishing)
+		return;
+	/* The program stays in the queue meanwhile. */
+	event_del(worker->accepting);
+	event_base_update_cache_time(worker->base);
+	event_add(worker->accept_pause, &accept_pause);
+}
+
+static void worker_accept_again(evutil_socket_t fd, short events, void *context)
+{
+	struct worker *worker = context;
+
+	(void)fd, (void)events;
+	if (!worker->finishing)
+		event_add(worker->accepting, NULL);
+}
+
+/* ---- The end ------------------------------------------------------------------------------- */
+
+void worker_check_finished(struct worker *worker)
+{
+	if (worker->finishing && LIST_EMPTY(&worker->sources) && LIST_EMPTY(&worker->listenings))
+		event_base_loopbreak(worker->base);
+}
+
+static void worker_deadline(evutil_socket_t fd, short events, void *context)
+{
+	struct worker *worker = context;
+
+	(void)fd, (void)events;
+	log_info("the time to finish is over: what is still under way is cancelled");
+	source_end_all(worker);
+	listening_end_all(worker);
+	event_base_loopbreak(worker->base);
+}
+
+static void worker_finish(struct worker *worker, uint32_t timeout_ms)
+{
+	const struct timeval timeout = {
+		.tv_sec = timeout_ms / 1000,
+		.tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000,
+	};
+
+	/* A second word may shorten the time: reload, then stop. */
+	event_base_update_cache_time(worker->base);
+	event_add(worker->deadline, &timeout);
+	if (worker->finishing)
+		return;
+	worker->finishing = true;
+	event_del(worker->accepting);
+	event_del(worker->accept_pause);
+	source_finish_all(worker);
+	listening_finish_all(worker);
+	worker_check_finished(worker);
+}
+
+/* ---- The supervisor ------------------------------------------------------------------------ */
+
+static void worker_control(evutil_socket_t fd, short events, void *context)
+{
+	struct worker *worker = context;
+	struct control control;
+	int fds[CONTROL_FDS], r;
+
+	(void)events;
+	while ((r = control_receive(fd, &control, fds)) > 0) {
+		if (control.kind == CONTROL_FINISH) {
+			worker_finish(worker, control.timeout_ms);
+		} else if (control.kind == CONTROL_LISTEN && !worker->finishing) {
+			listening_begin(worker, &control.caller, &control.request, fds[0], fds[1]);
+		} else {
+			foreign_close(fds[0]);
+			foreign_close(fds[1]);
+		}
+	}
+	if (r == -EAGAIN)
+		return;
+	log_error("the supervisor is gone");
+	_exit(EXIT_FAILURE);
+}
+
+/* ---- Being born ---------------------------------------------------------------------------- */
+
+/* The supervisor decides when a worker ends: a terminal's interrupt reaches all processes. */
+static int signals_set(void)
+{
+	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2};
+	sigset_t none;
+
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		if (signal(ignored[i], SIG_IGN) == SIG_ERR)
+			return -errno;
+	sigemptyset(&none);
+	return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : foreign_start();
+}
+
+static int worker_make_events(struct worker *worker)
+{
+	worker->base = event_base_new();
+	if (!worker->base)
+		return -ENOMEM;
+	worker->surroundings.base = worker->base;
+	worker->surroundings.kernel = worker->setup->kernel;
+	worker->surroundings.relay_socket = worker->setup->relay_socket;
+	worker->accepting = event_new(worker->base, worker->setup->listening_fd, EV_READ | EV_PERSIST,
+				      worker_accept, worker);
+	worker->accept_pause = evtimer_new(worker->base, worker_accept_again, worker);
+	worker->control = event_new(worker->base, worker->setup->control_fd, EV_READ | EV_PERSIST,
+				    worker_control, worker);
+	worker->deadline = evtimer_new(worker->base, worker_deadline, worker);
+	if (!worker->accepting || !worker->accept_pause || !worker->control || !worker->deadline)
+		return -ENOMEM;
+	return event_add(worker->accepting, NULL) < 0 || event_add(worker->control, NULL) < 0 ? -ENOMEM
+											       : 0;
+}
+
+static void worker_done(struct worker *worker)
+{
+	struct event *const events[] = {worker->accepting, worker->accept_pause, worker->control,
+					worker->deadline};
+
+	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+		if (events[i])
+			event_free(events[i]);
+	if (worker->base)
+		event_base_free(worker->base);
+}
+
+static int worker_run(struct worker *worker)
+{
+	const struct control ready = {.kind = CONTROL_READY};
+	const struct config *config = worker->config;
+	struct problem problem = {""};
+	int r = signals_set();
+
+	if (r == 0)
+		r = worker_make_events(worker);
+	if (r < 0) {
+		log_error("cannot start: %s", strerror(-r));
+		return EXIT_FAILURE;
+	}
+	if (sandbox_enter(SANDBOX_WORKER, config->uid, config->gid, &problem) < 0) {
+		log_error("cannot enter the sandbox: %s", problem.text);
+		return EXIT_FAILURE;
+	}
+	r = control_send(worker->setup->control_fd, &ready, NULL);
+	if (r < 0) {
+		log_error("cannot tell the supervisor: %s", strerror(-r));
+		return EXIT_FAILURE;
+	}
+	if (event_base_dispatch(worker->base) < 0) {
+		log_error("the event loop failed: %m");
+		return EXIT_FAILURE;
+	}
+	return EXIT_SUCCESS;
+}
+
+int worker_main(const struct worker_setup *setup)
+{
+	struct worker worker = {
+		.setup = setup,
+		.config = setup->loaded->config,
+	};
+	int status;
+
+	log_set_level(worker.config->log_level);
+	log_set_name("worker %u", setup->index);
+	LIST_INIT(&worker.sources);
+	LIST_INIT(&worker.listenings);
+	status = worker_run(&worker);
+	source_end_all(&worker);
+	listening_end_all(&worker);
+	worker_done(&worker);
+	return status;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The process that meets programs and their peers: takes requests, runs handshakes, answers. */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "counters.h"
+#include "handshake-task.h"
+#include "loaded.h"
+
+/* What a worker is born with. */
+struct worker_setup {
+	unsigned index; /* from 1 */
+	unsigned workers;
+	unsigned generation;
+	int64_t daemon_started_ms; /* CLOCK_MONOTONIC */
+	pid_t daemon_pid;
+	const struct loaded *loaded;
+	const struct kernel_tls *kernel;
+	struct counters *counters;
+	int listening_fd; /* the daemon's Unix socket */
+	int control_fd;   /* toward the supervisor */
+	int relay_socket; /* -1: there is no relay */
+};
+
+struct source;
+struct listening;
+
+struct worker {
+	const struct worker_setup *setup;
+	const struct config *config;
+	struct event_base *base;
+	struct handshake_surroundings surroundings;
+	struct event *accepting;
+	struct event *accept_pause;
+	struct event *control;
+	struct event *deadline;
+	LIST_HEAD(, source) sources;
+	LIST_HEAD(, listening) listenings;
+	bool finishing; /* take nothing new */
+};
+
+/* The process's main function; descriptors other than the setup's have been closed. Returns an exit
+ * status. */
+int worker_main(const struct worker_setup *setup);
+
+/* Is called when something of the worker's has ended: a worker that finishes may be done. */
+void worker_check_finished(struct worker *worker);
+/* A program may not take all connections to the daemon: what one user gets of clients-total. */
+unsigned worker_clients_per_user(const struct config *config);
+
+#endif
