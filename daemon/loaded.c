@@ -76,10 +76,10 @@ static int profile_load(struct loaded *loaded, size_t i, struct problem *problem
 		return -1;
 	profile->server = credentials_server(profile->credentials);
 	profile->client = credentials_client(profile->credentials);
-	if (profile->server && priorities_new(config, CONFIG_ROLE_SERVER,
+	if (profile->server && priorities_new(config, CONFIG_ROLE_SERVER, NULL,
 					      &profile->priority_server, problem) < 0)
 		return -1;
-	if (profile->client && priorities_new(config, CONFIG_ROLE_CLIENT,
+	if (profile->client && priorities_new(config, CONFIG_ROLE_CLIENT, NULL,
 					      &profile->priority_client, problem) < 0)
 		return -1;
 	return 0;

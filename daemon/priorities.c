@@ -19,7 +19,7 @@
 	":+SIGN-RSA-PSS-RSAE-SHA384:+SIGN-RSA-PSS-SHA384:+SIGN-RSA-SHA384"                         \
 	":+SIGN-RSA-PSS-RSAE-SHA512:+SIGN-RSA-PSS-SHA512:+SIGN-RSA-SHA512"
 
-int priorities_new(const struct config_profile *config, enum config_roles role,
+int priorities_new(const struct config_profile *config, enum config_roles role, const bool *allowed,
 		   gnutls_priority_t *ret_priorities, struct problem *problem)
 {
 	char text[1536], ciphers[128] = "";
@@ -27,9 +27,15 @@ int priorities_new(const struct config_profile *config, enum config_roles role,
 	size_t length = 0;
 	int error;
 
-	for (size_t i = 0; i < config->cipher_count; i++)
+	for (size_t i = 0; i < config->cipher_count; i++) {
+		if (allowed && !allowed[config->ciphers[i]])
+			continue;
 		length += (size_t)snprintf(ciphers + length, sizeof(ciphers) - length, ":+%s",
 					   config_cipher_word(config->ciphers[i]));
+	}
+	if (!length)
+		return problem_set(problem, "[profile %s]: none of its ciphers is left",
+				   config->name);
 	snprintf(text, sizeof(text), "NONE:+VERS-TLS1.3%s%s" EXCHANGES GROUPS SIGNATURES
 		 ":%%PROFILE_MEDIUM%s",
 		 config->min_version == CONFIG_TLS12 ? ":+VERS-TLS1.2" : "", ciphers,

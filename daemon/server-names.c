@@ -190,7 +190,8 @@ static int groups_merge(struct server_names *names)
 
 int server_names_finish(struct server_names *names)
 {
-	qsort(names->entries, names->count, sizeof(*names->entries), entry_compare);
+	if (names->count)
+		qsort(names->entries, names->count, sizeof(*names->entries), entry_compare);
 	names->served = calloc(names->count + 1, sizeof(*names->served));
 	names->groups = calloc(names->count + 1, sizeof(*names->groups));
 	names->all_numbers = calloc(names->count + 1, sizeof(*names->all_numbers));
