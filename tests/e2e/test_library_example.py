@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The examples of the manual do what it says."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import library
+import peers
+from scale import seconds
+
+DOCS = library.ROOT / "docs"
+
+
+@pytest.fixture
+def server(pki):
+    """An HTTPS server that is not ours, for example clients."""
+    port = peers.free_port()
+    with peers.Program(peers.needs("openssl"), "s_server", "-accept", f"127.0.0.1:{port}", "-www",
+                       "-cert", pki.cert("ecdsa"), "-cert_chain", pki.cert("ecdsa"), "-key",
+                       pki.key("ecdsa"), port=port) as one:
+        yield one
+
+
+def example(name):
+    path = DOCS / name
+    if not path.exists():
+        pytest.skip(f"docs/{name} is not there")
+    return path
+
+
+def test_first_program_builds_with_pkg_config_and_runs(daemon, server, tmp_path):
+    source = example("example-first-program.c")
+    for tool in ("cc", "pkg-config"):
+        if not shutil.which(tool):
+            pytest.skip(f"{tool} is not installed")
+    plain = library.ROOT / "build"
+    program = tmp_path / "first-program"
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(plain / "lib"),
+                   "LD_LIBRARY_PATH": str(plain / "lib"), "HANDSHAKED_SOCKET": str(daemon.socket)}
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libhandshake"], check=True,
+                           env=environment, capture_output=True, text=True).stdout.split()
+    subprocess.run(["cc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-o", program, source,
+                    *flags, f"-I{library.ROOT}/include", f"-L{plain}/lib", "-lhandshake"],
+                   check=True, env=environment, timeout=seconds(60))
+    done = subprocess.run([program, "localhost", str(server.port)], env=environment,
+                          capture_output=True, timeout=seconds(60))
+    assert done.returncode == 0, (done.stdout[:500], done.stderr)
+    assert done.stdout
+
+
+def test_python_client_of_the_protocol_runs(daemon, server):
+    source = example("example-client.py")
+    done = subprocess.run([sys.executable, source, "localhost", str(server.port)],
+                          env={**os.environ, "HANDSHAKED_SOCKET": str(daemon.socket)},
+                          capture_output=True, timeout=seconds(60))
+    assert done.returncode == 0, (done.stdout[:500], done.stderr)
+    assert b"established" in done.stdout + done.stderr or done.stdout
