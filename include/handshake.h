@@ -55,11 +55,13 @@ struct handshake *handshake_new(void);
  * still under way must be cancelled or its client freed before. */
 void handshake_free(struct handshake *handshake);
 
-/* Setters copy their argument. -1 with EINVAL for what the protocol cannot carry. */
+/* Setters copy their argument. -1 with EINVAL for what the protocol cannot carry, EBUSY while the
+ * handshake is under way; what was set before stands then. */
 int handshake_set_role(struct handshake *handshake, enum handshake_role role);
+/* At most 63 bytes; NULL takes "default". */
 int handshake_set_profile(struct handshake *handshake, const char *name);
 /* Client role: the name that the server must prove, also sent as server_name (RFC 6066, 3). A DNS
- * name without the final dot, or an IP address. At most 253 bytes. */
+ * name without the final dot, or an IP address. At most 253 bytes. NULL or "": none. */
 int handshake_set_peer_name(struct handshake *handshake, const char *name);
 /* Application protocols (RFC 7301) in order of preference, separated by commas: "h2,http/1.1".
  * NULL or "" takes the profile's. */
@@ -78,13 +80,14 @@ int handshake_require_client_certificate(struct handshake *handshake);
  * $HANDSHAKED_SOCKET, else /run/handshaked/socket). 0 when established; -1 with the errno of
  * handshake_failure_errno() otherwise, and handshake_outcome() says whether fd is untouched or
  * poisoned. fd stays the caller's and stays the number to use, whatever the record path. Signals do
- * not interrupt it.
+ * not interrupt it. It returns within the timeout (130 s where none is set) and two seconds more.
  */
 int handshake_perform(struct handshake *handshake, const char *path, int fd);
 
 /* ---- Asynchronous: many under way on one connection to the daemon -------------------------- */
 
-/* Connects to the daemon (path as above). NULL with errno; ECONNREFUSED or ENOENT: no daemon. */
+/* Connects to the daemon (path as above) without waiting. NULL with errno; ECONNREFUSED or ENOENT: no
+ * daemon; EACCES: not for this user; EAGAIN: its queue is full. */
 struct handshake_client *handshake_client_new(const char *path);
 /* Cancels what is under way (each such handshake becomes poisoned or untouched) and disconnects. */
 void handshake_client_free(struct handshake_client *client);
@@ -92,14 +95,17 @@ void handshake_client_free(struct handshake_client *client);
 int handshake_client_fd(const struct handshake_client *client);
 short handshake_client_events(const struct handshake_client *client);
 /* Begins a handshake on fd, a connected TCP socket, which stays the caller's and must stay open and
- * unused until the handshake ends. The handshake object is borrowed until then. Never blocks. */
+ * unused until the handshake ends: not in an epoll set either, for a relay takes the number's place.
+ * The handshake object is borrowed until then. Never blocks. -1: it never began; the socket is
+ * untouched, the object says why, process does not return it. */
 int handshake_client_start(struct handshake_client *client, struct handshake *handshake, int fd);
 /* Moves what can move. 1: *ret_handshake has ended (in whatever outcome; -1 of this function is not
  * its failure). 0: nothing more now, poll. -1: the daemon is gone; every handshake that was under
  * way has then been returned before as ended. */
 int handshake_client_process(struct handshake_client *client, struct handshake **ret_handshake);
 /* Gives one handshake up. It ends at once: 0, and it is not returned by process. Its outcome is
- * poisoned if the daemon had it, untouched if the request never left. */
+ * poisoned if the daemon had it, untouched if the request never left; one that had ended already
+ * keeps its outcome, established too. -1 with EINVAL: this client does not have it. */
 int handshake_client_cancel(struct handshake_client *client, struct handshake *handshake);
 
 /* ---- Listening: the daemon accepts and handshakes ------------------------------------------ */
@@ -115,9 +121,10 @@ struct handshake_listener *handshake_listener_new(const char *path, struct hands
 void handshake_listener_free(struct handshake_listener *listener);
 /* Readable (POLLIN) when a connection waits. */
 int handshake_listener_fd(const struct handshake_listener *listener);
-/* Takes one established connection. 1: *ret_fd and *ret_handshake are the caller's, to close and to
- * free. 0: none waits. -1: the daemon ended the listening (errno EPIPE) or no descriptor was free
- * (EMFILE; that connection is lost, the listening goes on). */
+/* Takes one established connection. 1: *ret_fd (close-on-exec and blocking) and *ret_handshake are the
+ * caller's, to close and to free. 0: none waits. -1: the daemon ended the listening (errno EPIPE, or
+ * EPROTO if what it sent cannot be followed), or this connection alone is lost and the listening goes
+ * on: no descriptor was free (EMFILE), or no memory (ENOMEM). */
 int handshake_listener_accept(struct handshake_listener *listener, struct handshake **ret_handshake,
 			      int *ret_fd);
 
@@ -126,14 +133,18 @@ int handshake_listener_accept(struct handshake_listener *listener, struct handsh
 enum handshake_outcome handshake_outcome(const struct handshake *handshake);
 /* One sentence about the first and most specific failure, "" if there was none. */
 const char *handshake_error(const struct handshake *handshake);
-/* The errno that fits the failure's class: EBUSY, EACCES, ETIMEDOUT, EPROTO, ECONNRESET, … 0: none. */
+/* The errno that fits the failure's class, 0 if there was none: request EINVAL, denied EACCES, busy
+ * EBUSY, unsupported EOPNOTSUPP, timeout ETIMEDOUT, cancelled ECANCELED, closed ECONNRESET, alert,
+ * negotiation and protocol EPROTO, verification EKEYREJECTED, internal EIO. Where this library failed
+ * itself, the system's own: ENOENT, ECONNREFUSED, EMSGSIZE, EBADF, … */
 int handshake_failure_errno(const struct handshake *handshake);
 /* 1 if the same request can succeed later without anyone changing anything. */
 int handshake_may_retry(const struct handshake *handshake);
 /* A value of the reply by its key (the HANDSHAKE_KEY_… of handshake-protocol.h), decoded; for a key
  * that may come several times the n-th, from 0. NULL: not there. */
 const char *handshake_result(const struct handshake *handshake, const char *key, size_t n);
-/* All of the reply in its order, for showing it: 1 and *ret_key, *ret_value, or 0 past the end. */
+/* All of the reply in its order, for showing it, but for the lines of the packet itself ("id",
+ * "descriptors"): 1 and *ret_key, *ret_value, or 0 past the end. */
 int handshake_result_at(const struct handshake *handshake, size_t position, const char **ret_key,
 			const char **ret_value);
 /* The peer's certificate chain as PEM, its own certificate first; NULL if it sent none. */
@@ -146,16 +157,20 @@ const char *handshake_peer_chain(const struct handshake *handshake);
  * peer's close_notify, -1 with errno: EAGAIN (fd is non-blocking), EPROTO (a fatal alert, named in
  * handshake_error(); or a message that cannot be followed), ECONNABORTED (the TCP connection ended
  * without close_notify: the data may be cut short), or what recv says. Session tickets are set
- * aside and the call goes on.
+ * aside and the call goes on. Renegotiation (TLS 1.2) is declined. The buffer may have been written to
+ * beyond what is returned. Once it has ended, 0 or -1, it stays so.
  */
 ssize_t handshake_recv(struct handshake *handshake, int fd, void *buffer, size_t size);
-/* Like send(fd, buffer, size, MSG_NOSIGNAL). */
+/* Like send(fd, buffer, size, MSG_NOSIGNAL). EPIPE also after close_notify or a fatal alert. */
 ssize_t handshake_send(struct handshake *handshake, int fd, const void *buffer, size_t size);
 /* Like sendfile(2) from *offset, which moves on by what was sent. Never asks the kernel for more
- * than the file has (Linux 6.1 strands the last record then). 0: the file ends at *offset. */
+ * than the file has (Linux 6.1 strands the last record then). Bytes that were sent, fewer than asked
+ * for where the connection is non-blocking; 0: the file ends at *offset. EINVAL: file_fd is no regular
+ * file. Raises no SIGPIPE. */
 ssize_t handshake_sendfile(struct handshake *handshake, int fd, int file_fd, off_t *offset,
 			   size_t count);
-/* Says that nothing more will be sent (RFC 8446, 6.1). The other direction stays open. Once. */
+/* Says that nothing more will be sent (RFC 8446, 6.1). The other direction stays open. Again: 0, and
+ * nothing is sent. EAGAIN: there was no room; call again. */
 int handshake_close_notify(struct handshake *handshake, int fd);
 
 #pragma GCC visibility pop
