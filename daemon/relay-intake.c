@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Takes over connections that workers hand in: checks the request, counts it against the bounds, starts
+ * the connection. Touches the workers' socket and the counters; it must never leave a key behind in
+ * its memory, nor wait for a worker. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "handshake-protocol.h"
+#include "log.h"
+#include "relay-connection.h"
+#include "relay-guard.h"
+#include "relay-intake.h"
+#include "relay-tcp.h"
+
+enum {
+	TAKE_AT_ONCE = 16,      /* requests in one turn of the loop */
+	DESCRIPTORS_OWN = 32,   /* standard ones, loop, signals, counters, those of one request, spare */
+	DESCRIPTORS_MAX = 8,    /* in one request, to be closed if they are not RELAY_REQUEST_FDS */
+};
+
+struct intake {
+	struct relay_surroundings surroundings;
+	struct relay_limits limits;
+	int socket;
+	unsigned connections;
+	bool stopping; /* told to stop */
+	bool stopped;  /* nothing more can come */
+	struct event *request_event, *term_event, *interrupt_event;
+};
+
+/* ---- One request ---- */
+
+struct packet {
+	struct relay_request request;
+	ssize_t size;
+	int fds[DESCRIPTORS_MAX];
+	size_t fd_count;
+	bool cut;
+};
+
+static ssize_t packet_receive(int socket, struct packet *packet)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
+	} control;
+	struct iovec vector = { &packet->request, sizeof packet->request };
+	struct msghdr message = {
+		.msg_iov = &vector,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof control.bytes,
+	};
+
+	memset(packet, 0, sizeof *packet);
+	do
+		packet->size = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (packet->size < 0 && errno == EINTR);
+	if (packet->size <= 0)
+		return packet->size;
+	for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header;
+	     header = CMSG_NXTHDR(&message, header)) {
+		if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+			continue;
+		packet->fd_count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(packet->fds, CMSG_DATA(header), packet->fd_count * sizeof(int));
+	}
+	packet->cut = message.msg_flags & (MSG_TRUNC | MSG_CTRUNC);
+	return packet->size;
+}
+
+static bool is_socket(int fd, int domain1, int domain2)
+{
+	int domain = -1, type = -1;
+	socklen_t domain_size = sizeof domain, type_size = sizeof type;
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_size) == 0 &&
+	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size) == 0 &&
+	       (domain == domain1 || domain == domain2) && type == SOCK_STREAM;
+}
+
+/* NULL, or what is wrong with it. Worker and relay are the same program, so this is a wall against a
+ * worker that somebody has taken over, and against an update half done. */
+static const char *packet_judge(const struct packet *packet)
+{
+	struct stat state;
+
+	if (packet->cut)
+		return "parts of it were lost (the limit of open descriptors is reached, or it is too large)";
+	if (packet->size != (ssize_t)sizeof packet->request ||
+	    packet->request.version != RELAY_REQUEST_VERSION)
+		return "it comes from another version of the program; restart the daemon";
+	if (packet->fd_count != RELAY_REQUEST_FDS)
+		return "it has another number of descriptors than three";
+	if (!is_socket(packet->fds[0], AF_INET, AF_INET6))
+		return "its first descriptor is no TCP socket";
+	if (!is_socket(packet->fds[1], AF_UNIX, AF_UNIX))
+		return "its second descriptor is no Unix stream socket";
+	if (fstat(packet->fds[2], &state) < 0 || !S_ISREG(state.st_mode) ||
+	    state.st_size < HANDSHAKE_RELAY_STATE_SIZE)
+		return "its third descriptor is no file with room for the state";
+	return NULL;
+}
+
+static void packet_close(struct packet *packet)
+{
+	for (size_t i = 0; i < packet->fd_count; i++) {
+		if (is_socket(packet->fds[i], AF_INET, AF_INET6))
+			relay_tcp_close(packet->fds[i]);
+		else
+			close(packet->fds[i]);
+	}
+	packet->fd_count = 0;
+}
+
+static void on_gone(void *context, uid_t uid, bool refused)
+{
+	struct intake *intake = context;
+
+	intake->connections--;
+	if (!refused) {
+		counters_add(intake->surroundings.counters, COUNTER_RELAYED, -1);
+		counters_give_place(intake->surroundings.counters, PLACE_RELAYED, uid);
+	}
+	if (intake->stopped && intake->connections == 0)
+		event_base_loopbreak(intake->surroundings.base);
+}
+
+static void packet_take(struct intake *intake, struct packet *packet)
+{
+	struct counters *counters = intake->surroundings.counters;
+	uid_t uid = packet->request.uid;
+	const char *wrong = packet_judge(packet);
+
+	if (wrong) {
+		log_error("a worker's request cannot be taken: %s", wrong);
+		packet_close(packet);
+		return;
+	}
+	if (intake->limits.descriptors <
+	    (intake->connections + 1) * RELAY_REQUEST_FDS + DESCRIPTORS_OWN) {
+		log_warning("a connection of user %u is cut: %u connections take all of the %u descriptors "
+			    "that this process may open; raise the limit (LimitNOFILE) or the number of relays",
+			    (unsigned)uid, intake->connections, intake->limits.descriptors);
+		packet_close(packet);
+		return;
+	}
+	bool refused = !counters_take_place(counters, PLACE_RELAYED, uid, intake->limits.per_user,
+					    intake->limits.total);
+	if (refused)
+		log_warning("a connection of user %u is refused: the bound of %u relayed connections per user, "
+			    "or of %u in total, is reached", (unsigned)uid, intake->limits.per_user,
+			    intake->limits.total);
+	else
+		counters_add(counters, COUNTER_RELAYED, 1);
+	intake->connections++;
+	packet->fd_count = 0; /* taken */
+	int result = relay_connection_start(&intake->surroundings, &packet->request, packet->fds, refused,
+					    on_gone, intake);
+	if (result < 0) {
+		log_error("a connection of user %u is cut: %s", (unsigned)uid, strerror(-result));
+		on_gone(intake, uid, refused);
+	}
+}
+
+/* ---- The loop ---- */
+
+static void stop(struct intake *intake)
+{
+	intake->stopped = true;
+	event_del(intake->request_event);
+	if (intake->connections == 0)
+		event_base_loopbreak(intake->surroundings.base);
+}
+
+static void on_request(evutil_socket_t fd, short what, void *context)
+{
+	struct intake *intake = context;
+	struct packet packet;
+
+	(void)what;
+	for (int i = 0; i < TAKE_AT_ONCE; i++) {
+		ssize_t size = packet_receive(fd, &packet);
+		if (size > 0)
+			packet_take(intake, &packet);
+		explicit_bzero(&packet, sizeof packet);
+		if (size > 0)
+			continue;
+		if (size == 0 || (errno != EAGAIN && errno != ENOMEM && errno != ENOBUFS))
+			stop(intake);
+		return;
+	}
+}
+
+static void on_signal(evutil_socket_t number, short what, void *context)
+{
+	struct intake *intake = context;
+
+	(void)number;
+	(void)what;
+	if (intake->stopping) {
+		log_info("told to stop again: %u connections are cut", intake->connections);
+		event_base_loopbreak(intake->surroundings.base);
+		return;
+	}
+	/* Workers get EPIPE from now on. What they have handed in is still taken: for the programs these
+	 * connections are established. on_request() then meets the end. */
+	intake->stopping = true;
+	shutdown(intake->socket, SHUT_RD);
+	if (intake->connections > 0)
+		log_info("takes no more; stays until its %u connections are gone", intake->connections);
+}
+
+static struct event *add_event(struct event_base *base, evutil_socket_t fd, short what,
+			       event_callback_fn callback, void *context)
+{
+	struct event *event = event_new(base, fd, (short)(what | EV_PERSIST), callback, context);
+
+	if (event && event_add(event, NULL) < 0) {
+		event_free(event);
+		event = NULL;
+	}
+	return event;
+}
+
+int relay_intake_run(struct event_base *base, int socket, struct counters *counters,
+		     const struct relay_limits *limits)
+{
+	struct intake intake = {
+		.surroundings = { .base = base, .counters = counters },
+		.limits = *limits,
+		.socket = socket,
+	};
+	int result = -ENOMEM;
+
+	intake.request_event = add_event(base, socket, EV_READ, on_request, &intake);
+	intake.term_event = add_event(base, SIGTERM, EV_SIGNAL, on_signal, &intake);
+	intake.interrupt_event = add_event(base, SIGINT, EV_SIGNAL, on_signal, &intake);
+	if (intake.request_event && intake.term_event && intake.interrupt_event)
+		result = event_base_dispatch(base) < 0 ? -EIO : 0;
+	relay_connection_cut_all(&intake.surroundings);
+	if (intake.interrupt_event)
+		event_free(intake.interrupt_event);
+	if (intake.term_event)
+		event_free(intake.term_event);
+	if (intake.request_event)
+		event_free(intake.request_event);
+	relay_pool_done(&intake.surroundings.pool);
+	return result;
+}
