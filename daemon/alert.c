@@ -80,7 +80,6 @@ int alert_for_error(gnutls_session_t session, int error)
 	case GNUTLS_E_UNRECOGNIZED_NAME:
 		return GNUTLS_A_UNRECOGNIZED_NAME;
 	case GNUTLS_E_CERTIFICATE_REQUIRED:
-		return GNUTLS_A_CERTIFICATE_REQUIRED;
 	case GNUTLS_E_NO_CERTIFICATE_FOUND:
 		/* RFC 8446, 4.4.2.4; TLS 1.2 has no word of its own for it (RFC 5246, 7.4.6). */
 		return gnutls_protocol_get_version(session) >= GNUTLS_TLS1_3

@@ -185,7 +185,7 @@ static bool is_received_alert(int error)
 }
 
 void handshake_failure_tell(struct failure *failure, int error, const struct session *session,
-			    const struct transport *transport)
+			    struct transport *transport)
 {
 	int alert;
 
@@ -204,4 +204,6 @@ void handshake_failure_tell(struct failure *failure, int error, const struct ses
 		alert = GNUTLS_A_UNEXPECTED_MESSAGE;
 	if (alert >= 0 && !transport->end && transport->error != ECONNRESET)
 		handshake_failure_send(failure, session, (uint8_t)alert);
+	if (failure->alert_direction == ALERT_SENT)
+		transport_drain(transport);
 }

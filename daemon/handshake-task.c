@@ -94,11 +94,6 @@ static void task_fail(struct handshake_task *task, int error)
 
 /* ---- The record path ----------------------------------------------------------------------- */
 
-static bool kernel_has(const struct handshake_task *task, const struct traffic_keys *keys)
-{
-	return task->surroundings->kernel->ciphers[keys->version][keys->cipher];
-}
-
 /* Before the first byte: later, a peer that has already sent its FIN makes it impossible. 0, or -1 with
  * a failure. */
 static int task_attach(struct handshake_task *task)
@@ -176,29 +171,40 @@ static int task_install_relay(struct handshake_task *task, const struct traffic_
 	return 0;
 }
 
+/* Can the kernel move these records? If not, says why. */
+static bool kernel_can(struct handshake_task *task, const struct traffic_keys *keys)
+{
+	struct outcome *outcome = &task->outcome;
+
+	/* A reason for the relay is there exactly if the kernel was given up before the first byte. */
+	if (outcome->records_reason[0] != '\0')
+		return false;
+	if (!task->surroundings->kernel->ciphers[keys->version][keys->cipher])
+		snprintf(outcome->records_reason, sizeof(outcome->records_reason),
+			 "the kernel lacks the cipher %s for %s", outcome->cipher,
+			 outcome->version);
+	else if (offload_kernel_limit_records(task->fd, keys, outcome->records_reason,
+					      sizeof(outcome->records_reason)) == 0)
+		return true;
+	return false;
+}
+
 /* Hands the exported keys to the record path that was prepared, or to the next one that is allowed. */
 static int task_install(struct handshake_task *task, const struct traffic_keys *keys)
 {
 	struct outcome *outcome = &task->outcome;
 
-	/* A reason for the relay is there exactly if the kernel was given up before the first byte. */
-	if (outcome->records_reason[0] == '\0') {
-		if (task->decision.records == CONFIG_RECORDS_KERNEL || kernel_has(task, keys))
-			return task_install_kernel(task, keys);
-		snprintf(outcome->records_reason, sizeof(outcome->records_reason),
-			 "the kernel lacks the cipher %s for %s", outcome->cipher,
-			 outcome->version);
-		if (task->surroundings->relay_socket < 0) {
-			outcome_fail(outcome, FAILURE_UNSUPPORTED, false,
-				     "The handshake was complete, but %s and the daemon has no "
-				     "relay",
-				     outcome->records_reason);
-			handshake_failure_send(&outcome->failure, &task->session,
-					       GNUTLS_A_INTERNAL_ERROR);
-			return -1;
-		}
-	}
-	return task_install_relay(task, keys);
+	if (kernel_can(task, keys))
+		return task_install_kernel(task, keys);
+	if (task->decision.records != CONFIG_RECORDS_KERNEL &&
+	    task->surroundings->relay_socket >= 0)
+		return task_install_relay(task, keys);
+	outcome_fail(
+	    outcome, FAILURE_UNSUPPORTED, false, "The handshake was complete, but %s%s",
+	    outcome->records_reason,
+	    task->decision.records == CONFIG_RECORDS_KERNEL ? "" : ", and the daemon has no relay");
+	handshake_failure_send(&outcome->failure, &task->session, GNUTLS_A_INTERNAL_ERROR);
+	return -1;
 }
 
 /* ---- The end of a handshake ---------------------------------------------------------------- */
@@ -231,8 +237,11 @@ static int task_export(struct handshake_task *task, struct traffic_keys *keys)
 	}
 	error = traffic_keys_export(task->session.tls, task->decision.role == REQUEST_SERVER,
 				    &task->session.secrets, keys);
-	if (error == 0)
+	if (error == 0) {
+		keys->record_limit = hello_record_limit(&task->session.hello, keys->is_server,
+							keys->version == CONFIG_TLS13);
 		return 0;
+	}
 	outcome_fail(outcome, error == -ENOTSUP ? FAILURE_UNSUPPORTED : FAILURE_INTERNAL, false,
 		     "The traffic keys of %s cannot be taken out of the TLS library",
 		     outcome->suite);
@@ -338,12 +347,31 @@ static void task_abandon(struct handshake_task *task)
 	failure->alert = GNUTLS_A_USER_CANCELED;
 }
 
+static int task_set_deadline(struct handshake_task *task)
+{
+	uint64_t end = task->started + (uint64_t)task->decision.timeout_ms * 1000;
+	uint64_t now = now_microseconds();
+	uint64_t left = end > now ? end - now : 0;
+	const struct timeval timeout = {
+	    .tv_sec = (time_t)(left / 1000000),
+	    .tv_usec = (suseconds_t)(left % 1000000),
+	};
+
+	/* The timer counts from the loop's last look at the clock, which may be long ago. */
+	event_base_update_cache_time(task->surroundings->base);
+	return event_add(task->deadline, &timeout);
+}
+
 static void task_expired(evutil_socket_t fd, short what, void *context)
 {
 	struct handshake_task *task = context;
 
 	(void)fd;
 	(void)what;
+	/* The loop's clock is a coarse one and may be milliseconds behind. */
+	if (now_microseconds() < task->started + (uint64_t)task->decision.timeout_ms * 1000 &&
+	    task_set_deadline(task) == 0)
+		return;
 	outcome_fail(&task->outcome, FAILURE_TIMEOUT, true,
 		     "The handshake did not end within %u milliseconds: the peer %s",
 		     task->decision.timeout_ms,
@@ -352,22 +380,14 @@ static void task_expired(evutil_socket_t fd, short what, void *context)
 	task_end(task);
 }
 
-/* The deadline is absolute: whatever the peer does, it is armed once. */
+/* The deadline is absolute: whatever the peer does, it never moves. */
 static int task_arm(struct handshake_task *task)
 {
-	const struct timeval timeout = {
-	    .tv_sec = task->decision.timeout_ms / 1000,
-	    .tv_usec = (suseconds_t)(task->decision.timeout_ms % 1000) * 1000,
-	};
 	struct event_base *base = task->surroundings->base;
 
 	task->readiness = event_new(base, task->fd, EV_READ, task_ready, task);
 	task->deadline = evtimer_new(base, task_expired, task);
-	if (task->readiness == NULL || task->deadline == NULL)
-		return -1;
-	/* The timer counts from the loop's last look at the clock, which may be long ago. */
-	event_base_update_cache_time(base);
-	if (event_add(task->deadline, &timeout) < 0)
+	if (task->readiness == NULL || task->deadline == NULL || task_set_deadline(task) < 0)
 		return -1;
 	event_active(task->readiness, EV_READ, 0);
 	return 0;

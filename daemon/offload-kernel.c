@@ -29,7 +29,12 @@
 #define SOL_TLS 282
 #endif
 
+#ifndef TLS_TX_MAX_PAYLOAD_LEN
+#define TLS_TX_MAX_PAYLOAD_LEN 5
+#endif
+
 enum { MODPROBE_MS = 5000 };
+enum { RECORD_MAX = 16384 }; /* bytes of content (RFC 8446, 5.1) */
 
 int offload_kernel_attach(int fd, char *reason, size_t size)
 {
@@ -136,6 +141,21 @@ static int kernel_keys_set(int fd, int option, const struct traffic_keys *keys,
 		error = -errno;
 	explicit_bzero(&kernel, sizeof(kernel));
 	return error;
+}
+
+int offload_kernel_limit_records(int fd, const struct traffic_keys *keys, char *reason, size_t size)
+{
+	uint16_t limit = keys->record_limit;
+	int error;
+
+	if (limit == 0 || limit >= RECORD_MAX ||
+	    setsockopt(fd, SOL_TLS, TLS_TX_MAX_PAYLOAD_LEN, &limit, sizeof(limit)) == 0)
+		return 0;
+	error = errno;
+	snprintf(reason, size,
+		 "the peer takes records of %u bytes at most, which this kernel cannot be told",
+		 limit);
+	return -error;
 }
 
 int offload_kernel_install(int fd, const struct traffic_keys *keys, char *reason, size_t size)

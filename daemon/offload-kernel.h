@@ -19,6 +19,9 @@ void offload_kernel_probe(struct kernel_tls *ret_kernel);
 /* Attaches the upper layer protocol before the first byte: the socket stays plain TCP until keys are
  * set. 0, or -errno with a sentence in reason; the socket is then untouched. */
 int offload_kernel_attach(int fd, char *reason, size_t size);
+/* Tells the kernel how large a record the peer takes, where that is less than 16384 bytes; before the
+ * keys. 0, or -errno (-ENOPROTOOPT: this kernel cannot) with a sentence; no key is set then. */
+int offload_kernel_limit_records(int fd, const struct traffic_keys *keys, char *reason, size_t size);
 /* Sets both directions. 0, or -errno with a sentence; the socket is then poisoned. */
 int offload_kernel_install(int fd, const struct traffic_keys *keys, char *reason, size_t size);
 

@@ -6,51 +6,11 @@
 #include "session.h"
 
 #include <arpa/inet.h>
-#include <gnutls/x509.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Extensions that bound the size of records: 1, max_fragment_length (RFC 6066, 4), and 28,
- * record_size_limit (RFC 8449). Whoever moves the records after the hand-over knows no such bound, so
- * none is agreed on: to ignore them is what both standards let an endpoint do. */
-static const struct {
-	int number;
-	const char *name;
-} ignored_extensions[] = {
-    {1, "max_fragment_length, ignored"},
-    {28, "record_size_limit, ignored"},
-};
-
-static int extension_receive(gnutls_session_t tls, const unsigned char *data, size_t size)
-{
-	(void)tls;
-	(void)data;
-	(void)size;
-	return 0;
-}
-
-static int extension_send(gnutls_session_t tls, gnutls_buffer_t data)
-{
-	(void)tls;
-	(void)data;
-	return 0;
-}
-
-static int session_ignore_extensions(gnutls_session_t tls)
-{
-	for (size_t i = 0; i < sizeof(ignored_extensions) / sizeof(ignored_extensions[0]); i++) {
-		int error = gnutls_session_ext_register(
-		    tls, ignored_extensions[i].name, ignored_extensions[i].number, GNUTLS_EXT_TLS,
-		    extension_receive, extension_send, NULL, NULL, NULL,
-		    GNUTLS_EXT_FLAG_OVERRIDE_INTERNAL | GNUTLS_EXT_FLAG_TLS |
-			GNUTLS_EXT_FLAG_CLIENT_HELLO | GNUTLS_EXT_FLAG_EE |
-			GNUTLS_EXT_FLAG_TLS12_SERVER_HELLO);
-
-		if (error < 0)
-			return error;
-	}
-	return 0;
-}
+#include "credentials.h"
+#include "priorities.h"
 
 /* ---- What the library calls back ----------------------------------------------------------- */
 
@@ -84,25 +44,23 @@ static void session_read_server_name(struct session *session)
 		snprintf(session->server_name, sizeof(session->server_name), "%s", name);
 }
 
-/* Is there a certificate for the name? Only asked where an unknown name is refused. */
-static bool session_serves_name(const struct session *session)
+static int session_hook(gnutls_session_t tls, unsigned type, unsigned when, unsigned incoming,
+			const gnutls_datum_t *message)
 {
-	gnutls_certificate_credentials_t credentials = session->decision->profile->server;
-	bool found = false;
+	struct session *session = gnutls_session_get_ptr(tls);
 
-	for (unsigned i = 0; !found; i++) {
-		gnutls_x509_crt_t *chain;
-		unsigned count;
+	(void)when;
+	if (incoming != 0)
+		hello_read(&session->hello, type, message);
+	return 0;
+}
 
-		if (gnutls_certificate_get_x509_crt(credentials, i, &chain, &count) < 0)
-			break;
-		found = count > 0 &&
-			gnutls_x509_crt_check_hostname(chain[0], session->server_name) != 0;
-		for (unsigned j = 0; j < count; j++)
-			gnutls_x509_crt_deinit(chain[j]);
-		gnutls_free(chain);
-	}
-	return found;
+/* Left alone, the library calls it a lack of common suites. */
+static bool session_has_version(const struct session *session)
+{
+	return !session->hello.seen || session->hello.tls13 ||
+	       (session->hello.tls12 &&
+		session->decision->profile->config->min_version == CONFIG_TLS12);
 }
 
 /* Before the server answers a ClientHello: what must be refused while it is still an answer. */
@@ -110,11 +68,14 @@ static int session_client_hello(gnutls_session_t tls)
 {
 	struct session *session = gnutls_session_get_ptr(tls);
 	gnutls_datum_t protocol;
+	int error;
 
 	session_read_server_name(session);
-	if (session->decision->profile->config->unknown_name_refused &&
-	    session->server_name[0] != '\0' && !session_serves_name(session))
-		return GNUTLS_E_UNRECOGNIZED_NAME;
+	if (!session_has_version(session))
+		return GNUTLS_E_UNSUPPORTED_VERSION_PACKET;
+	error = credentials_select(tls, session->decision->profile);
+	if (error < 0)
+		return error;
 	/* GNUTLS_ALPN_MANDATORY refuses a client that offers none of ours; this, one that offers none. */
 	if (session->decision->alpn_required &&
 	    gnutls_alpn_get_selected_protocol(tls, &protocol) < 0)
@@ -131,43 +92,27 @@ static bool kernel_takes(const struct kernel_tls *kernel, const struct config_pr
 	       (config->min_version == CONFIG_TLS13 || kernel->ciphers[CONFIG_TLS12][cipher]);
 }
 
-/* The profile's priorities with only those of its ciphers that this kernel takes. The library takes the
- * suites in the order of the ciphers. */
-static int session_priority_text(const struct config_profile *config, bool server,
-				 const struct kernel_tls *kernel, char *text, size_t size)
-{
-	int length = snprintf(text, size, "NORMAL:-VERS-ALL:+VERS-TLS1.3%s:-CIPHER-ALL",
-			      config->min_version == CONFIG_TLS12 ? ":+VERS-TLS1.2" : "");
-	bool any = false;
-
-	for (size_t i = 0; i < config->cipher_count; i++) {
-		if (!kernel_takes(kernel, config, config->ciphers[i]))
-			continue;
-		any = true;
-		length += snprintf(text + length, size - (size_t)length, ":+%s",
-				   config_cipher_word(config->ciphers[i]));
-	}
-	if (server && !config->client_order)
-		snprintf(text + length, size - (size_t)length, ":%%SERVER_PRECEDENCE");
-	return any ? 0 : -1;
-}
-
-/* Takes the ciphers out of what the session offers that this kernel does not take. */
+/* Offers those ciphers of the profile alone that this kernel takes. */
 static int session_restrict(struct session *session, const struct kernel_tls *kernel,
 			    gnutls_priority_t priority)
 {
 	const struct config_profile *config = session->decision->profile->config;
-	bool all = true;
-	char text[512];
+	enum config_roles role = (enum config_roles)session->decision->role;
+	struct problem problem = {""};
+	bool allowed[CONFIG_CIPHERS];
+	size_t count = 0;
 
+	for (int cipher = 0; cipher < CONFIG_CIPHERS; cipher++)
+		allowed[cipher] = kernel_takes(kernel, config, (enum config_cipher)cipher);
 	for (size_t i = 0; i < config->cipher_count; i++)
-		all = all && kernel_takes(kernel, config, config->ciphers[i]);
-	if (all)
+		count += allowed[config->ciphers[i]];
+	if (count == config->cipher_count)
 		return gnutls_priority_set(session->tls, priority);
-	if (session_priority_text(config, session->decision->role == REQUEST_SERVER, kernel, text,
-				  sizeof(text)) < 0)
+	if (count == 0)
+		return GNUTLS_E_NO_CIPHER_SUITES;
+	if (priorities_new(config, role, allowed, &session->priority, &problem) < 0)
 		return GNUTLS_E_NO_PRIORITIES_WERE_SET;
-	return gnutls_priority_set_direct(session->tls, text, NULL);
+	return gnutls_priority_set(session->tls, session->priority);
 }
 
 static int session_set_alpn(struct session *session)
@@ -243,11 +188,11 @@ static int session_set(struct session *session, const struct kernel_tls *kernel)
 		error = gnutls_credentials_set(session->tls, GNUTLS_CRD_CERTIFICATE,
 					       server ? profile->server : profile->client);
 	if (error == 0)
-		error = session_ignore_extensions(session->tls);
-	if (error == 0)
 		error = session_set_alpn(session);
 	if (error == 0)
 		error = server ? session_set_server(session) : session_set_client(session);
+	gnutls_handshake_set_hook_function(session->tls, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_PRE,
+					   session_hook);
 	gnutls_session_set_verify_function(session->tls, session_verify);
 	gnutls_session_set_keylog_function(session->tls, session_keylog);
 	gnutls_handshake_set_timeout(session->tls, 0); /* the task has a deadline of its own */
@@ -267,11 +212,14 @@ int session_open(struct session *session, const struct decision *decision,
 
 	memset(session, 0, sizeof(*session));
 	session->decision = decision;
-	if (decision->role == REQUEST_SERVER && decision->profile->server == NULL) {
+	if ((decision->role == REQUEST_SERVER ? decision->profile->server
+					      : decision->profile->client) == NULL) {
 		failure_set(failure, FAILURE_UNSUPPORTED, false,
-			    "The profile \"%s\" has no certificate, so it cannot be a server: give "
-			    "it \"certificate\" and \"private-key\"",
-			    decision->profile->config->name);
+			    "The profile \"%s\" is not made for the role of a %s",
+			    decision->profile->config->name,
+			    decision->role == REQUEST_SERVER ? "server: give it \"certificate\" "
+							       "and \"private-key\""
+							     : "client");
 		return -1;
 	}
 	flags |= decision->role == REQUEST_SERVER ? GNUTLS_SERVER
@@ -287,6 +235,10 @@ int session_open(struct session *session, const struct decision *decision,
 		transport_bind(transport, session->tls);
 		return 0;
 	}
+	if (error == GNUTLS_E_NO_CIPHER_SUITES)
+		failure_set(failure, FAILURE_UNSUPPORTED, false,
+			    "The kernel has none of the ciphers that the profile \"%s\" allows",
+			    decision->profile->config->name);
 	failure_set(failure, FAILURE_INTERNAL, false, "No TLS session can be made: %s",
 		    gnutls_strerror(error));
 	session_close(session);
@@ -333,5 +285,8 @@ void session_close(struct session *session)
 	if (session->tls != NULL)
 		gnutls_deinit(session->tls);
 	session->tls = NULL;
+	if (session->priority != NULL)
+		gnutls_priority_deinit(session->priority);
+	session->priority = NULL;
 	traffic_secrets_wipe(&session->secrets);
 }

@@ -5,6 +5,7 @@
 
 #include <gnutls/gnutls.h>
 
+#include "hello.h"
 #include "offload-kernel.h"
 #include "outcome.h"
 #include "policy.h"
@@ -18,6 +19,8 @@ struct session {
 	bool verified; /* the library asked for the verification below */
 	struct verification verification;
 	struct traffic_secrets secrets;
+	struct hello hello; /* the peer's */
+	gnutls_priority_t priority; /* its own, NULL where it has the profile's */
 	char server_name[256]; /* that the client sent; "" if none */
 };
 

@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+enum { DRAIN_TURNS = 64 }; /* of 4096 bytes: a flight with the longest chain */
+
 void transport_init(struct transport *transport, int fd)
 {
 	memset(transport, 0, sizeof(*transport));
@@ -129,4 +131,19 @@ bool transport_looks_like_tls(const struct transport *transport)
 	if (transport->bytes_in >= 1 && transport->first[0] != 21 && transport->first[0] != 22)
 		return false;
 	return transport->bytes_in < 2 || transport->first[1] == 3;
+}
+
+void transport_drain(struct transport *transport)
+{
+	uint8_t scrap[4096];
+
+	for (unsigned i = 0; i < DRAIN_TURNS && !transport->end; i++) {
+		ssize_t got = recv(transport->fd, scrap, sizeof(scrap), MSG_DONTWAIT);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return;
+		transport->bytes_in += (uint64_t)got;
+	}
 }

@@ -36,5 +36,9 @@ bool transport_touched(const struct transport *transport);
 bool transport_at_boundary(const struct transport *transport);
 /* Did the first bytes of the peer look like a TLS record? True while too few are there to tell. */
 bool transport_looks_like_tls(const struct transport *transport);
+/* Throws away what has already come and nobody will read, so that closing the socket does not reset the
+ * connection (RFC 1122, 4.2.2.13) and take the alert, sent before, from the peer. Of a poisoned socket
+ * only. */
+void transport_drain(struct transport *transport);
 
 #endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the peer's hello says that the TLS library keeps to itself: its versions, and how large a record
+ * it takes. */
+#ifndef HELLO_H
+#define HELLO_H
+
+#include <gnutls/gnutls.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The most bytes of content that a record may have (RFC 8446, 5.1). */
+enum { HELLO_RECORD_MAX = 16384 };
+
+struct hello {
+	bool seen;
+	bool tls12; /* a ClientHello offers it */
+	bool tls13;
+	uint16_t record_size_limit;  /* extension 28 (RFC 8449); 0: not there */
+	uint8_t max_fragment_length; /* extension 1 (RFC 6066, 4), its code; 0: not there */
+};
+
+/* Reads one handshake message of the peer, without its header, if it is one that says something of
+ * this: ClientHello, ServerHello, EncryptedExtensions. What cannot be read is left to the library, which
+ * refuses it. */
+void hello_read(struct hello *hello, unsigned message_type, const gnutls_datum_t *message);
+/* The most bytes of content that the peer takes in a record once both sides agreed; never 0. */
+uint16_t hello_record_limit(const struct hello *hello, bool we_are_server, bool tls13);
+
+#endif
