@@ -59,8 +59,8 @@ static void signals_reset(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-int child_start(struct child *child, const int *keep, unsigned keep_count, int (*run)(void *context),
-		void *context, struct problem *problem)
+int child_start(struct child *child, const int *keep, unsigned keep_count,
+		int (*run)(void *context), void *context, struct problem *problem)
 {
 	pid_t pid = fork();
 
@@ -111,8 +111,8 @@ void child_died(struct child *child, int status, bool wanted)
 		delay = delay_after(child->deaths);
 		child->start_ms = now + delay;
 		if (delay)
-			log_warning("%s died %u times in a row: the next one starts in %lld ms", child->name,
-				    child->deaths, (long long)delay);
+			log_warning("%s died %u times in a row: the next one starts in %lld ms",
+				    child->name, child->deaths, (long long)delay);
 	}
 	child->pid = 0;
 	child->kill_ms = 0;

@@ -73,10 +73,10 @@ int control_receive(int fd, struct control *ret_control, int ret_fds[CONTROL_FDS
 	union rights rights;
 	struct iovec vector = {.iov_base = ret_control, .iov_len = sizeof(*ret_control)};
 	struct msghdr header = {
-		.msg_iov = &vector,
-		.msg_iovlen = 1,
-		.msg_control = rights.space,
-		.msg_controllen = sizeof(rights.space),
+	    .msg_iov = &vector,
+	    .msg_iovlen = 1,
+	    .msg_control = rights.space,
+	    .msg_controllen = sizeof(rights.space),
 	};
 	ssize_t received;
 	size_t count;

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 enum {
-	USERS = 1024,    /* that are told apart; a power of two */
+	USERS = 1024, /* that are told apart; a power of two */
 	USER_PROBES = 64,
 	PROCESSES = 256, /* at once, of all generations */
 	GAUGES = COUNTERS - COUNTER_CLIENTS,
@@ -45,40 +45,41 @@ struct counters {
 };
 
 static const char *const words[COUNTERS] = {
-	[COUNTER_HANDSHAKES_STARTED] = "handshakes-started",
-	[COUNTER_HANDSHAKES_ESTABLISHED] = "handshakes-established",
-	[COUNTER_HANDSHAKES_FAILED] = "handshakes-failed",
-	[COUNTER_FAILED_REQUEST] = "failed-request",
-	[COUNTER_FAILED_DENIED] = "failed-denied",
-	[COUNTER_FAILED_BUSY] = "failed-busy",
-	[COUNTER_FAILED_UNSUPPORTED] = "failed-unsupported",
-	[COUNTER_FAILED_TIMEOUT] = "failed-timeout",
-	[COUNTER_FAILED_CANCELLED] = "failed-cancelled",
-	[COUNTER_FAILED_CLOSED] = "failed-closed",
-	[COUNTER_FAILED_ALERT] = "failed-alert",
-	[COUNTER_FAILED_NEGOTIATION] = "failed-negotiation",
-	[COUNTER_FAILED_VERIFICATION] = "failed-verification",
-	[COUNTER_FAILED_PROTOCOL] = "failed-protocol",
-	[COUNTER_FAILED_INTERNAL] = "failed-internal",
-	[COUNTER_TLS13] = "tls13",
-	[COUNTER_TLS12] = "tls12",
-	[COUNTER_KERNEL_RECORDS] = "kernel-records",
-	[COUNTER_RELAY_RECORDS] = "relay-records",
-	[COUNTER_HANDSHAKE_MICROSECONDS] = "handshake-microseconds",
-	[COUNTER_CONNECTIONS_ACCEPTED] = "connections-accepted",
-	[COUNTER_RELAY_BYTES_IN] = "relay-bytes-in",
-	[COUNTER_RELAY_BYTES_OUT] = "relay-bytes-out",
-	[COUNTER_WORKERS_DIED] = "workers-died",
-	[COUNTER_RELAYS_DIED] = "relays-died",
-	[COUNTER_RELOADS] = "reloads",
-	[COUNTER_RELOADS_REFUSED] = "reloads-refused",
-	[COUNTER_CLIENTS] = "clients",
-	[COUNTER_LISTENINGS] = "listenings",
-	[COUNTER_HANDSHAKES_UNDER_WAY] = "handshakes-under-way",
-	[COUNTER_RELAYED] = "relayed",
+    [COUNTER_HANDSHAKES_STARTED] = "handshakes-started",
+    [COUNTER_HANDSHAKES_ESTABLISHED] = "handshakes-established",
+    [COUNTER_HANDSHAKES_FAILED] = "handshakes-failed",
+    [COUNTER_FAILED_REQUEST] = "failed-request",
+    [COUNTER_FAILED_DENIED] = "failed-denied",
+    [COUNTER_FAILED_BUSY] = "failed-busy",
+    [COUNTER_FAILED_UNSUPPORTED] = "failed-unsupported",
+    [COUNTER_FAILED_TIMEOUT] = "failed-timeout",
+    [COUNTER_FAILED_CANCELLED] = "failed-cancelled",
+    [COUNTER_FAILED_CLOSED] = "failed-closed",
+    [COUNTER_FAILED_ALERT] = "failed-alert",
+    [COUNTER_FAILED_NEGOTIATION] = "failed-negotiation",
+    [COUNTER_FAILED_VERIFICATION] = "failed-verification",
+    [COUNTER_FAILED_PROTOCOL] = "failed-protocol",
+    [COUNTER_FAILED_INTERNAL] = "failed-internal",
+    [COUNTER_TLS13] = "tls13",
+    [COUNTER_TLS12] = "tls12",
+    [COUNTER_KERNEL_RECORDS] = "kernel-records",
+    [COUNTER_RELAY_RECORDS] = "relay-records",
+    [COUNTER_HANDSHAKE_MICROSECONDS] = "handshake-microseconds",
+    [COUNTER_CONNECTIONS_ACCEPTED] = "connections-accepted",
+    [COUNTER_RELAY_BYTES_IN] = "relay-bytes-in",
+    [COUNTER_RELAY_BYTES_OUT] = "relay-bytes-out",
+    [COUNTER_WORKERS_DIED] = "workers-died",
+    [COUNTER_RELAYS_DIED] = "relays-died",
+    [COUNTER_RELOADS] = "reloads",
+    [COUNTER_RELOADS_REFUSED] = "reloads-refused",
+    [COUNTER_CLIENTS] = "clients",
+    [COUNTER_LISTENINGS] = "listenings",
+    [COUNTER_HANDSHAKES_UNDER_WAY] = "handshakes-under-way",
+    [COUNTER_RELAYED] = "relayed",
 };
 
-_Static_assert(COUNTER_FAILED_INTERNAL - COUNTER_FAILED_REQUEST == FAILURE_INTERNAL - FAILURE_REQUEST,
+_Static_assert(COUNTER_FAILED_INTERNAL - COUNTER_FAILED_REQUEST ==
+		   FAILURE_INTERNAL - FAILURE_REQUEST,
 	       "the counters of failures are in the order of enum failure_class");
 
 /* ---- The memory ---------------------------------------------------------------------------- */
@@ -93,7 +94,8 @@ struct counters *counters_map(int fd)
 		return NULL;
 	if (fstat(fd, &status) == 0) {
 		if (status.st_size == sizeof(struct shared))
-			shared = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+			shared = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE,
+				      MAP_SHARED, fd, 0);
 		else
 			errno = EINVAL;
 	}
@@ -148,7 +150,8 @@ static struct process *counters_process(struct counters *counters)
 	for (size_t i = 0; i < PROCESSES && !counters->process; i++) {
 		pid_t expected = 0;
 
-		if (atomic_compare_exchange_strong(&counters->shared->processes[i].pid, &expected, pid) ||
+		if (atomic_compare_exchange_strong(&counters->shared->processes[i].pid, &expected,
+						   pid) ||
 		    expected == pid)
 			counters->process = &counters->shared->processes[i];
 	}
@@ -161,8 +164,8 @@ void counters_add(struct counters *counters, enum counter counter, int64_t amoun
 		struct process *process = counters_process(counters);
 
 		if (process)
-			atomic_fetch_add_explicit(&process->gauges[counter - COUNTER_CLIENTS], amount,
-						  memory_order_relaxed);
+			atomic_fetch_add_explicit(&process->gauges[counter - COUNTER_CLIENTS],
+						  amount, memory_order_relaxed);
 	}
 	atomic_fetch_add_explicit(&counters->shared->values[counter], (uint64_t)amount,
 				  memory_order_relaxed);
@@ -171,7 +174,7 @@ void counters_add(struct counters *counters, enum counter counter, int64_t amoun
 uint64_t counters_get(const struct counters *counters, enum counter counter)
 {
 	uint64_t value =
-		atomic_load_explicit(&counters->shared->values[counter], memory_order_relaxed);
+	    atomic_load_explicit(&counters->shared->values[counter], memory_order_relaxed);
 
 	/* A gauge may be below 0 for the moment between two processes' additions. */
 	return counter >= COUNTER_CLIENTS && (int64_t)value < 0 ? 0 : value;
@@ -187,18 +190,21 @@ void counters_outcome(struct counters *counters, const struct outcome *outcome)
 	if (outcome->state != OUTCOME_ESTABLISHED) {
 		counters_add(counters, COUNTER_HANDSHAKES_FAILED, 1);
 		if (outcome->failure.class != FAILURE_NONE)
-			counters_add(counters,
-				     COUNTER_FAILED_REQUEST + (outcome->failure.class - FAILURE_REQUEST), 1);
+			counters_add(
+			    counters,
+			    COUNTER_FAILED_REQUEST + (outcome->failure.class - FAILURE_REQUEST), 1);
 		return;
 	}
 	counters_add(counters, COUNTER_HANDSHAKES_ESTABLISHED, 1);
 	counters_add(counters, COUNTER_HANDSHAKE_MICROSECONDS, (int64_t)outcome->microseconds);
 	if (outcome->version)
-		counters_add(counters,
-			     strcmp(outcome->version, "TLS1.3") == 0 ? COUNTER_TLS13 : COUNTER_TLS12, 1);
+		counters_add(
+		    counters,
+		    strcmp(outcome->version, "TLS1.3") == 0 ? COUNTER_TLS13 : COUNTER_TLS12, 1);
 	if (outcome->transmit)
-		counters_add(counters, strcmp(outcome->transmit, "relay") == 0 ? COUNTER_RELAY_RECORDS
-									       : COUNTER_KERNEL_RECORDS,
+		counters_add(counters,
+			     strcmp(outcome->transmit, "relay") == 0 ? COUNTER_RELAY_RECORDS
+								     : COUNTER_KERNEL_RECORDS,
 			     1);
 }
 
@@ -214,7 +220,8 @@ static size_t counters_row(struct counters *counters, uid_t uid)
 		size_t row = (home + i) & (USERS - 1);
 		uint32_t key = atomic_load(&counters->shared->users[row]);
 
-		if (key == 0 && atomic_compare_exchange_strong(&counters->shared->users[row], &key, uid + 1))
+		if (key == 0 &&
+		    atomic_compare_exchange_strong(&counters->shared->users[row], &key, uid + 1))
 			return row;
 		if (key == uid + 1)
 			return row;
@@ -273,6 +280,21 @@ void counters_give_place(struct counters *counters, enum place place, uid_t uid)
 		cell_give(&process->held[place][row], 1);
 }
 
+/* Handshakes that were under way in it have failed without anyone to count them. */
+static void process_forget_gauges(struct counters *counters, struct process *process)
+{
+	for (size_t gauge = 0; gauge < GAUGES; gauge++) {
+		int64_t held = atomic_exchange(&process->gauges[gauge], 0);
+
+		atomic_fetch_sub(&counters->shared->values[COUNTER_CLIENTS + gauge],
+				 (uint64_t)held);
+		if (COUNTER_CLIENTS + gauge != COUNTER_HANDSHAKES_UNDER_WAY)
+			continue;
+		counters_add(counters, COUNTER_HANDSHAKES_FAILED, held);
+		counters_add(counters, COUNTER_FAILED_INTERNAL, held);
+	}
+}
+
 void counters_forget_process(struct counters *counters, pid_t pid)
 {
 	for (size_t i = 0; i < PROCESSES; i++) {
@@ -289,9 +311,7 @@ void counters_forget_process(struct counters *counters, pid_t pid)
 				cell_give(&counters->shared->held[place][row], held);
 				cell_give(&counters->shared->totals[place], held);
 			}
-		for (size_t gauge = 0; gauge < GAUGES; gauge++)
-			atomic_fetch_sub(&counters->shared->values[COUNTER_CLIENTS + gauge],
-					 (uint64_t)atomic_exchange(&process->gauges[gauge], 0));
+		process_forget_gauges(counters, process);
 		atomic_store(&process->pid, 0);
 	}
 }

@@ -20,9 +20,12 @@ enum {
 	PATIENCE_US = 2000,
 	CLOSERS_MAX = 16, /* threads that close what is no socket, at once */
 	CLOSER_STACK = 65536,
+	BLAMED_MAX = 16,
 };
 
 static atomic_uint closers;
+static uid_t blamed[BLAMED_MAX]; /* a ring */
+static unsigned blamed_count;
 
 static void alarm_ignore(int signal_number)
 {
@@ -42,8 +45,8 @@ int foreign_start(void)
 static void watchdog_set(suseconds_t microseconds)
 {
 	struct itimerval timer = {
-		.it_value.tv_usec = microseconds,
-		.it_interval.tv_usec = microseconds,
+	    .it_value.tv_usec = microseconds,
+	    .it_interval.tv_usec = microseconds,
 	};
 	int saved = errno;
 
@@ -85,8 +88,8 @@ static void close_in_thread(int fd)
 	pthread_attr_setstacksize(&attributes, CLOSER_STACK);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before); /* the watchdog is for the main thread */
-	if (pthread_create(&thread, &attributes, closer_main, (void *)(intptr_t)fd) != 0)
-		atomic_fetch_sub(&closers, 1);
+	/* A thread that cannot be made counts as one that is held up: so is its descriptor. */
+	pthread_create(&thread, &attributes, closer_main, (void *)(intptr_t)fd);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attributes);
 }
@@ -112,6 +115,19 @@ void foreign_close(int fd)
 bool foreign_is_stuck(void)
 {
 	return atomic_load(&closers) >= CLOSERS_MAX;
+}
+
+void foreign_blame(uid_t uid)
+{
+	blamed[blamed_count++ % BLAMED_MAX] = uid;
+}
+
+bool foreign_is_blamed(uid_t uid)
+{
+	for (unsigned i = 0; i < BLAMED_MAX && i < blamed_count; i++)
+		if (blamed[i] == uid)
+			return foreign_is_stuck();
+	return false;
 }
 
 int foreign_accept(int listening_fd, struct sockaddr *ret_address, socklen_t *size)

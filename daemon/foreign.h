@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 /* Once in each process, before its sandbox: the handler of SIGALRM. 0 or -errno. */
 int foreign_start(void);
@@ -17,6 +18,9 @@ void foreign_close(int fd);
 /* Whether so many descriptors hold up their threads that no more can be closed: the process then
  * must not take more from strangers. */
 bool foreign_is_stuck(void);
+/* Remembers who brought that about (the last 16 users), and asks: true only as long as it lasts. */
+void foreign_blame(uid_t uid);
+bool foreign_is_blamed(uid_t uid);
 /* accept4() with SOCK_CLOEXEC on a listening socket whose O_NONBLOCK belongs to somebody else. The
  * descriptor, or -errno: -EAGAIN, another was quicker. */
 int foreign_accept(int listening_fd, struct sockaddr *ret_address, socklen_t *size);

@@ -20,8 +20,8 @@
 #include "worker.h"
 
 enum {
-	READY_MS = 10000,        /* what all workers together have to start */
-	FINISH_EXTRA_MS = 1000,  /* beyond the time that a worker has itself to finish */
+	READY_MS = 10000,       /* what all workers together have to start */
+	FINISH_EXTRA_MS = 1000, /* beyond the time that a worker has itself to finish */
 };
 
 struct generation *generation_new(struct loaded *loaded, unsigned number)
@@ -43,8 +43,8 @@ struct generation *generation_new(struct loaded *loaded, unsigned number)
 	generation->worker_count = count;
 	for (unsigned i = 0; i < count; i++) {
 		generation->workers[i].control = -1;
-		snprintf(generation->workers[i].child.name, sizeof(generation->workers[i].child.name),
-			 "worker %u", i + 1);
+		snprintf(generation->workers[i].child.name,
+			 sizeof(generation->workers[i].child.name), "worker %u", i + 1);
 	}
 	return generation;
 }
@@ -60,16 +60,16 @@ static int worker_start(struct generation *generation, unsigned i, struct proble
 {
 	struct worker_child *worker = &generation->workers[i];
 	struct worker_setup setup = {
-		.index = i + 1,
-		.workers = generation->worker_count,
-		.generation = generation->number,
-		.daemon_started_ms = generation->daemon_started_ms,
-		.daemon_pid = getpid(),
-		.loaded = generation->loaded,
-		.kernel = generation->kernel,
-		.counters = generation->counters,
-		.listening_fd = generation->unix_socket->fd,
-		.relay_socket = relays_socket(generation->relays, i),
+	    .index = i + 1,
+	    .workers = generation->worker_count,
+	    .generation = generation->number,
+	    .daemon_started_ms = generation->daemon_started_ms,
+	    .daemon_pid = getpid(),
+	    .loaded = generation->loaded,
+	    .kernel = generation->kernel,
+	    .counters = generation->counters,
+	    .listening_fd = generation->unix_socket->fd,
+	    .relay_socket = relays_socket(generation->relays, i),
 	};
 	int ends[2], r;
 
@@ -102,8 +102,8 @@ static int worker_await(struct worker_child *worker, int64_t deadline, struct pr
 		int64_t left = deadline - now_ms();
 
 		if (left <= 0 || (poll(&polled, 1, (int)left) < 0 && errno != EINTR))
-			return problem_set(problem, "%s did not start within %d seconds", worker->child.name,
-					   READY_MS / 1000);
+			return problem_set(problem, "%s did not start within %d seconds",
+					   worker->child.name, READY_MS / 1000);
 		r = control_receive(worker->control, &control, fds);
 	}
 	if (r <= 0 || control.kind != CONTROL_READY)
@@ -167,7 +167,8 @@ static void worker_tell(struct generation *generation, struct worker_child *work
 	control.kind = CONTROL_LISTEN;
 	worker->lagging = worker->finish_due;
 	while (!generation->retired && (registration = registry_after(registry, worker->told))) {
-		const int fds[CONTROL_FDS] = {registration->listening_fd, registration->connection_fd};
+		const int fds[CONTROL_FDS] = {registration->listening_fd,
+					      registration->connection_fd};
 
 		control.caller = registration->caller;
 		control.request = registration->request;
@@ -178,8 +179,8 @@ static void worker_tell(struct generation *generation, struct worker_child *work
 	}
 }
 
-static int64_t worker_tend(struct generation *generation, unsigned i, const struct registry *registry,
-			   int64_t now)
+static int64_t worker_tend(struct generation *generation, unsigned i,
+			   const struct registry *registry, int64_t now)
 {
 	struct worker_child *worker = &generation->workers[i];
 	struct problem problem = {""};
@@ -211,8 +212,8 @@ void generation_poll(const struct generation *generation, struct pollfd *ret_pol
 		const struct worker_child *worker = &generation->workers[i];
 
 		ret_polled[i] = (struct pollfd){
-			.fd = worker->control,
-			.events = (short)(POLLIN | (worker->lagging ? POLLOUT : 0)),
+		    .fd = worker->control,
+		    .events = (short)(POLLIN | (worker->lagging ? POLLOUT : 0)),
 		};
 	}
 }
@@ -245,11 +246,13 @@ void generation_polled(struct generation *generation, const struct pollfd *polle
 		       struct registry *registry)
 {
 	for (unsigned i = 0; i < generation->worker_count; i++)
-		if (polled[i].revents & (POLLIN | POLLHUP | POLLERR) && generation->workers[i].control >= 0)
+		if (polled[i].revents & (POLLIN | POLLHUP | POLLERR) &&
+		    generation->workers[i].control >= 0)
 			worker_hear(generation, &generation->workers[i], registry);
 }
 
-bool generation_died(struct generation *generation, pid_t pid, int status, struct registry *registry)
+bool generation_died(struct generation *generation, pid_t pid, int status,
+		     struct registry *registry)
 {
 	for (unsigned i = 0; i < generation->worker_count; i++) {
 		struct worker_child *worker = &generation->workers[i];

@@ -58,7 +58,8 @@ static void listening_give_place(void *context)
 {
 	struct listening *listening = context;
 
-	counters_give_place(listening->worker->setup->counters, PLACE_HANDSHAKE, listening->caller.uid);
+	counters_give_place(listening->worker->setup->counters, PLACE_HANDSHAKE,
+			    listening->caller.uid);
 }
 
 static void arrival_free(struct arrival *arrival)
@@ -78,7 +79,7 @@ static void arrival_cancel(struct arrival *arrival)
 	outcome.state = handshake_task_cancel(arrival->task);
 	if (outcome.state == OUTCOME_ESTABLISHED)
 		outcome.state = OUTCOME_POISONED;
-	outcome_fail(&outcome, FAILURE_CANCELLED, true, "the listening ended");
+	outcome_fail(&outcome, FAILURE_CANCELLED, true, "The listening ended");
 	counters_outcome(listening->worker->setup->counters, &outcome);
 	arrival_free(arrival);
 	listening_give_place(listening);
@@ -142,7 +143,8 @@ static void listening_end_everywhere(struct listening *listening)
 
 static void listening_push(struct listening *listening, const struct reply *reply, bool holds_place)
 {
-	int r = outbox_push(listening->outbox, &reply->writer, reply->fds, reply->fd_count, holds_place);
+	int r = outbox_push(listening->outbox, &reply->writer, reply->fds, reply->fd_count,
+			    holds_place);
 
 	if (r == -EPIPE || r == -ECONNRESET)
 		listening->broken = true;
@@ -194,8 +196,9 @@ static bool arrival_start(struct listening *listening, int fd, const struct sock
 	int task_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
 	if (arrival && task_fd >= 0) {
-		arrival->task = handshake_task_start(&worker->surroundings, &listening->decision,
-						     listening->caller.uid, task_fd, arrival_done, arrival);
+		arrival->task =
+		    handshake_task_start(&worker->surroundings, &listening->decision,
+					 listening->caller.uid, task_fd, arrival_done, arrival);
 		task_fd = -1; /* taken */
 	}
 	if (!arrival || !arrival->task) {
@@ -297,8 +300,9 @@ static void listening_packet(struct listening *listening, struct message *messag
 			listening_end_everywhere(listening);
 	} else {
 		memset(&failure, 0, sizeof(failure));
-		failure_set(&failure, FAILURE_REQUEST, false,
-			    "this connection serves a listening: open another one for other requests");
+		failure_set(
+		    &failure, FAILURE_REQUEST, false,
+		    "This connection serves a listening: open another one for other requests");
 		reply_build_refusal(&reply, request.id, &failure);
 		listening_push(listening, &reply, false);
 	}
@@ -336,11 +340,12 @@ static int listening_make_events(struct listening *listening)
 	listening->outbox = outbox_new(base, listening->connection, true, listening_give_place,
 				       listening_moved, listening);
 	listening->acceptable =
-		event_new(base, listening->fd, EV_READ | EV_PERSIST, listening_acceptable, listening);
+	    event_new(base, listening->fd, EV_READ | EV_PERSIST, listening_acceptable, listening);
 	/* EV_CLOSED alone misses errors of the socket; EV_READ alone is not edge-triggered on the end
 	 * in every version of libevent's back ends. */
-	listening->watch = event_new(base, listening->connection,
-				     EV_READ | EV_CLOSED | EV_ET | EV_PERSIST, listening_watched, listening);
+	listening->watch =
+	    event_new(base, listening->connection, EV_READ | EV_CLOSED | EV_ET | EV_PERSIST,
+		      listening_watched, listening);
 	listening->pause = evtimer_new(base, listening_accept_again, listening);
 	if (!listening->outbox || !listening->acceptable || !listening->watch || !listening->pause)
 		return -1;
@@ -361,14 +366,15 @@ static void listening_tell_refusal(struct listening *listening, const struct fai
 	shutdown(listening->connection, SHUT_RDWR);
 }
 
-void listening_begin(struct worker *worker, const struct caller *caller, const struct request *request,
-		     int listening_fd, int connection_fd)
+void listening_begin(struct worker *worker, const struct caller *caller,
+		     const struct request *request, int listening_fd, int connection_fd)
 {
 	struct listening *listening = calloc(1, sizeof(*listening));
 	struct failure failure = {0};
 
 	if (!listening) {
-		log_error("no memory for the listening of user %u, process %d", caller->uid, caller->pid);
+		log_error("no memory for the listening of user %u, process %d", caller->uid,
+			  caller->pid);
 		foreign_close(listening_fd);
 		foreign_close(connection_fd);
 		return;
@@ -380,11 +386,13 @@ void listening_begin(struct worker *worker, const struct caller *caller, const s
 	listening->connection = connection_fd;
 	LIST_INIT(&listening->arrivals);
 	LIST_INSERT_HEAD(&worker->listenings, listening, entry);
-	if (policy_decide(worker->setup->loaded, caller, request, &listening->decision, &failure) < 0) {
+	if (policy_decide(worker->setup->loaded, caller, request, &listening->decision, &failure) <
+	    0) {
 		listening_tell_refusal(listening, &failure);
 		listening_free(listening);
 	} else if (listening_make_events(listening) < 0) {
-		log_error("no memory for the listening of user %u, process %d", caller->uid, caller->pid);
+		log_error("no memory for the listening of user %u, process %d", caller->uid,
+			  caller->pid);
 		listening_free(listening);
 	}
 }
@@ -397,10 +405,11 @@ static void listening_finish(struct listening *listening)
 	listening_settle(listening);
 }
 
-#define LISTENING_EACH(worker, call)                                                               \
-	for (struct listening *item = LIST_FIRST(&(worker)->listenings), *next; item; item = next) { \
-		next = LIST_NEXT(item, entry);                                                     \
-		call(item);                                                                        \
+#define LISTENING_EACH(worker, call)                                                  \
+	for (struct listening *item = LIST_FIRST(&(worker)->listenings), *next; item; \
+	     item = next) {                                                           \
+		next = LIST_NEXT(item, entry);                                        \
+		call(item);                                                           \
 	}
 
 void listening_finish_all(struct worker *worker)

@@ -15,7 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_SIZE = 2048, RATE_PER_SECOND = 10 }; /* a line is below PIPE_BUF: it stays in one piece */
+enum {
+	LINE_SIZE = 2048,
+	RATE_PER_SECOND = 10
+}; /* a line is below PIPE_BUF: it stays in one piece */
 
 static enum config_log_level log_level = CONFIG_LOG_INFO;
 static char log_name[32];
@@ -57,8 +60,12 @@ static bool log_to_journal(void)
  * C1 controls too, which some terminals obey. */
 static size_t text_sequence(const unsigned char *text)
 {
-	size_t length = text[0] < 0x80 ? 1 : text[0] < 0xc2 ? 0 : text[0] < 0xe0 ? 2
-		: text[0] < 0xf0 ? 3 : text[0] < 0xf5 ? 4 : 0;
+	size_t length = text[0] < 0x80   ? 1
+			: text[0] < 0xc2 ? 0
+			: text[0] < 0xe0 ? 2
+			: text[0] < 0xf0 ? 3
+			: text[0] < 0xf5 ? 4
+					 : 0;
 
 	if (length == 1)
 		return text[0] >= 0x20 && text[0] != 0x7f;
@@ -114,8 +121,8 @@ static size_t line_begin(char *line, size_t size, enum config_log_level level)
 	return (size_t)length;
 }
 
-__attribute__((format(printf, 2, 0)))
-static void log_line(enum config_log_level level, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static void log_line(enum config_log_level level,
+							   const char *format, va_list arguments)
 {
 	char text[LINE_SIZE / 2], line[LINE_SIZE];
 	size_t length;
@@ -127,7 +134,8 @@ static void log_line(enum config_log_level level, const char *format, va_list ar
 	if (log_dropped) {
 		length = line_begin(line, sizeof(line), CONFIG_LOG_WARNING);
 		length += (size_t)snprintf(line + length, sizeof(line) - length,
-					   "%u lines before this one could not be written\n", log_dropped);
+					   "%u lines before this one could not be written\n",
+					   log_dropped);
 		if (line_write(line, length))
 			log_dropped = 0;
 	}
@@ -139,14 +147,14 @@ static void log_line(enum config_log_level level, const char *format, va_list ar
 	errno = saved;
 }
 
-#define LOG_FUNCTION(name, level)                                                                  \
-	void name(const char *format, ...)                                                         \
-	{                                                                                          \
-		va_list arguments;                                                                 \
-                                                                                                   \
-		va_start(arguments, format);                                                       \
-		log_line(level, format, arguments);                                                \
-		va_end(arguments);                                                                 \
+#define LOG_FUNCTION(name, level)                   \
+	void name(const char *format, ...)          \
+	{                                           \
+		va_list arguments;                  \
+                                                    \
+		va_start(arguments, format);        \
+		log_line(level, format, arguments); \
+		va_end(arguments);                  \
 	}
 
 LOG_FUNCTION(log_error, CONFIG_LOG_ERROR)

@@ -41,7 +41,8 @@ static void usage(FILE *out)
 
 static int refuse(const char *what, const char *argument)
 {
-	fprintf(stderr, "handshaked: %s \"%s\"; \"handshaked --help\" tells what there is\n", what, argument);
+	fprintf(stderr, "handshaked: %s \"%s\"; \"handshaked --help\" tells what there is\n", what,
+		argument);
 	return EXIT_USAGE;
 }
 
@@ -49,9 +50,9 @@ static int refuse(const char *what, const char *argument)
 static int options_read(int argc, char **argv, struct options *ret, int *ret_status)
 {
 	static const struct option known[] = {
-		{"config", required_argument, NULL, 'c'},  {"check", no_argument, NULL, 'k'},
-		{"foreground", no_argument, NULL, 'f'},    {"version", no_argument, NULL, 'v'},
-		{"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+	    {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
+	    {"foreground", no_argument, NULL, 'f'},   {"version", no_argument, NULL, 'v'},
+	    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
 	};
 	int option;
 

@@ -25,7 +25,8 @@ void notify_reloading(void)
 	/* Type=notify-reload wants the time that belongs to the message. */
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=Reading the configuration anew.",
-		   (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
+		   (unsigned long long)now.tv_sec * 1000000 +
+		       (unsigned long long)now.tv_nsec / 1000);
 }
 
 void notify_stopping(void)

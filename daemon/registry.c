@@ -29,6 +29,7 @@ static void registry_remove(struct registry *registry, struct registration *regi
 	registry->count--;
 	counters_give_place(registry->counters, PLACE_CLIENT, registration->caller.uid);
 	counters_add(registry->counters, COUNTER_LISTENINGS, -1);
+	counters_add(registry->counters, COUNTER_CLIENTS, -1);
 	foreign_close(registration->listening_fd);
 	foreign_close(registration->connection_fd);
 	free(registration);
@@ -53,12 +54,14 @@ static bool is_listening_tcp(int fd)
 	int domain = socket_option(fd, SO_DOMAIN);
 
 	return (domain == AF_INET || domain == AF_INET6) &&
-	       socket_option(fd, SO_PROTOCOL) == IPPROTO_TCP && socket_option(fd, SO_ACCEPTCONN) == 1;
+	       socket_option(fd, SO_PROTOCOL) == IPPROTO_TCP &&
+	       socket_option(fd, SO_ACCEPTCONN) == 1;
 }
 
 static bool is_program(int fd)
 {
-	return socket_option(fd, SO_DOMAIN) == AF_UNIX && socket_option(fd, SO_TYPE) == SOCK_SEQPACKET;
+	return socket_option(fd, SO_DOMAIN) == AF_UNIX &&
+	       socket_option(fd, SO_TYPE) == SOCK_SEQPACKET;
 }
 
 static unsigned registry_count_user(const struct registry *registry, uid_t uid)
@@ -67,34 +70,38 @@ static unsigned registry_count_user(const struct registry *registry, uid_t uid)
 	unsigned count = 0;
 
 	TAILQ_FOREACH(registration, &registry->list, entry)
-		count += registration->caller.uid == uid;
+	count += registration->caller.uid == uid;
 	return count;
 }
 
 static struct registration *registration_new(struct registry *registry, const struct caller *caller,
-					     const struct request *request, unsigned clients_per_user,
-					     unsigned clients_total, struct failure *failure)
+					     const struct request *request,
+					     unsigned clients_per_user, unsigned clients_total,
+					     struct failure *failure)
 {
 	struct registration *registration;
 
 	if (registry->count >= REGISTRY_MAX ||
 	    registry_count_user(registry, caller->uid) >= REGISTRY_PER_USER) {
 		failure_set(failure, FAILURE_BUSY, true,
-			    "there are as many listenings as the daemon keeps: %d, of one user %d",
+			    "There are as many listenings as the daemon keeps: %d, of one user %d",
 			    REGISTRY_MAX, REGISTRY_PER_USER);
 		return NULL;
 	}
 	if (!counters_take_place(registry->counters, PLACE_CLIENT, caller->uid, clients_per_user,
 				 clients_total)) {
-		failure_set(failure, FAILURE_BUSY, true,
-			    "as many programs are connected as [daemon] clients-total (%u) allows, or half "
-			    "of them for one user: try again", clients_total);
+		failure_set(
+		    failure, FAILURE_BUSY, true,
+		    "As many programs are connected as [daemon] clients-total (%u) allows, or half "
+		    "of them for one user: try again",
+		    clients_total);
 		return NULL;
 	}
 	registration = calloc(1, sizeof(*registration));
 	if (!registration) {
 		counters_give_place(registry->counters, PLACE_CLIENT, caller->uid);
-		failure_set(failure, FAILURE_BUSY, true, "the daemon has no memory for another listening");
+		failure_set(failure, FAILURE_BUSY, true,
+			    "The daemon has no memory for another listening");
 		return NULL;
 	}
 	registration->number = ++registry->last_number;
@@ -121,8 +128,9 @@ static void program_refuse(int connection_fd, uint64_t id, const struct failure 
 	message_send(connection_fd, &reply.writer, NULL, 0);
 }
 
-int registry_add(struct registry *registry, const struct caller *caller, const struct request *request,
-		 int listening_fd, int connection_fd, unsigned clients_per_user, unsigned clients_total)
+int registry_add(struct registry *registry, const struct caller *caller,
+		 const struct request *request, int listening_fd, int connection_fd,
+		 unsigned clients_per_user, unsigned clients_total)
 {
 	struct registration *registration = NULL;
 	struct failure failure = {0};
@@ -144,6 +152,7 @@ int registry_add(struct registry *registry, const struct caller *caller, const s
 	TAILQ_INSERT_TAIL(&registry->list, registration, entry);
 	registry->count++;
 	counters_add(registry->counters, COUNTER_LISTENINGS, 1);
+	counters_add(registry->counters, COUNTER_CLIENTS, 1);
 	if (program_tell(connection_fd, request->id) < 0) {
 		registry_remove(registry, registration);
 		return -1;
@@ -157,8 +166,8 @@ const struct registration *registry_after(const struct registry *registry, uint6
 	const struct registration *registration;
 
 	TAILQ_FOREACH(registration, &registry->list, entry)
-		if (registration->number > number)
-			return registration;
+	if (registration->number > number)
+		return registration;
 	return NULL;
 }
 
@@ -168,7 +177,7 @@ void registry_poll(const struct registry *registry, struct pollfd *ret_polled)
 
 	/* Only the end: what the program says is read by the workers. */
 	TAILQ_FOREACH(registration, &registry->list, entry)
-		*ret_polled++ = (struct pollfd){.fd = registration->connection_fd, .events = POLLRDHUP};
+	*ret_polled++ = (struct pollfd){.fd = registration->connection_fd, .events = POLLRDHUP};
 }
 
 void registry_polled(struct registry *registry, const struct pollfd *polled, size_t count)

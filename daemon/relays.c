@@ -26,13 +26,14 @@ int relays_remember_program(struct problem *problem)
 	ssize_t length = readlink("/proc/self/exe", program.path, sizeof(program.path) - 1);
 
 	if (length < 0)
-		return problem_set(problem, "cannot find the program's own file: %s (is /proc mounted?)",
+		return problem_set(problem,
+				   "cannot find the program's own file: %s (is /proc mounted?)",
 				   strerror(errno));
 	program.path[length] = '\0';
 	program.fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
 	if (program.fd < 0)
-		return problem_set(problem, "cannot open the program's own file \"%s\": %s", program.path,
-				   strerror(errno));
+		return problem_set(problem, "cannot open the program's own file \"%s\": %s",
+				   program.path, strerror(errno));
 	return 0;
 }
 
@@ -51,8 +52,8 @@ static int descriptors_place(const struct execution *execution)
 	int socket = fcntl(execution->socket, F_DUPFD_CLOEXEC, RELAY_COUNTERS_FD + 1);
 	int counters = fcntl(execution->counters, F_DUPFD_CLOEXEC, RELAY_COUNTERS_FD + 1);
 	int exe = program.fd > RELAY_COUNTERS_FD
-			  ? program.fd
-			  : fcntl(program.fd, F_DUPFD_CLOEXEC, RELAY_COUNTERS_FD + 1);
+		      ? program.fd
+		      : fcntl(program.fd, F_DUPFD_CLOEXEC, RELAY_COUNTERS_FD + 1);
 
 	if (socket < 0 || counters < 0 || exe < 0 || dup2(socket, RELAY_SOCKET_FD) < 0 ||
 	    dup2(counters, RELAY_COUNTERS_FD) < 0)
@@ -65,8 +66,9 @@ static int relay_execute(void *context)
 	const struct execution *execution = context;
 	const struct relays *relays = execution->relays;
 	char numbers[6][16];
-	char *arguments[] = {(char *)"handshaked", (char *)"--relay", numbers[0], numbers[1], numbers[2],
-			     numbers[3], numbers[4], numbers[5], NULL};
+	char *arguments[] = {(char *)"handshaked", (char *)"--relay", numbers[0],
+			     numbers[1],           numbers[2],        numbers[3],
+			     numbers[4],           numbers[5],        NULL};
 	int exe = descriptors_place(execution);
 
 	snprintf(numbers[0], sizeof(numbers[0]), "%u", execution->index);
@@ -90,15 +92,15 @@ static int relay_start(struct relays *relays, unsigned i, struct counters *count
 {
 	struct relay_child *relay = &relays->list[i];
 	struct execution execution = {
-		.relays = relays,
-		.index = i + 1,
-		.socket = relay->relay_end,
-		.counters = counters_fd(counters),
+	    .relays = relays,
+	    .index = i + 1,
+	    .socket = relay->relay_end,
+	    .counters = counters_fd(counters),
 	};
 	const int keep[] = {relay->relay_end, execution.counters, program.fd};
 
-	return child_start(&relay->child, keep, sizeof(keep) / sizeof(keep[0]), relay_execute, &execution,
-			   problem);
+	return child_start(&relay->child, keep, sizeof(keep) / sizeof(keep[0]), relay_execute,
+			   &execution, problem);
 }
 
 static int relay_init(struct relay_child *relay, unsigned index, struct problem *problem)
@@ -107,13 +109,15 @@ static int relay_init(struct relay_child *relay, unsigned index, struct problem 
 
 	snprintf(relay->child.name, sizeof(relay->child.name), "relay %u", index);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-		return problem_set(problem, "cannot make a socket for a relay: %s", strerror(errno));
+		return problem_set(problem, "cannot make a socket for a relay: %s",
+				   strerror(errno));
 	relay->worker_end = ends[0];
 	relay->relay_end = ends[1];
 	return 0;
 }
 
-struct relays *relays_new(const struct config *config, struct counters *counters, struct problem *problem)
+struct relays *relays_new(const struct config *config, struct counters *counters,
+			  struct problem *problem)
 {
 	struct relays *relays = calloc(1, sizeof(*relays));
 

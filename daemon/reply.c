@@ -171,7 +171,8 @@ static void reply_write(struct reply *reply, const char *operation, uint64_t id,
 }
 
 static void reply_finish(struct reply *reply, const char *operation, uint64_t id,
-			 struct outcome *outcome, int connection_fd, const struct sockaddr_storage *peer)
+			 struct outcome *outcome, int connection_fd,
+			 const struct sockaddr_storage *peer)
 {
 	unsigned name_count = outcome->identity.name_count;
 	struct names names = {""};

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "control.h"
@@ -23,6 +22,7 @@
 #include "reply.h"
 #include "request.h"
 #include "socket.h"
+#include "status.h"
 
 enum {
 	BUCKETS = 64,
@@ -78,9 +78,11 @@ static void work_cancel(struct work *work, struct outcome *ret_outcome)
 	/* No reply told the program that it is established, so it is not. */
 	if (ret_outcome->state == OUTCOME_ESTABLISHED)
 		ret_outcome->state = OUTCOME_POISONED;
-	outcome_fail(ret_outcome, FAILURE_CANCELLED, true, worker->finishing
-		     ? "the daemon stops or was reloaded, and the handshake took too long to wait for it"
-		     : "the program gave the handshake up");
+	outcome_fail(
+	    ret_outcome, FAILURE_CANCELLED, true,
+	    worker->finishing
+		? "The daemon stops or was reloaded, and the handshake took too long to wait for it"
+		: "The program gave the handshake up");
 	counters_outcome(worker->setup->counters, ret_outcome);
 	work_free(work);
 }
@@ -138,7 +140,8 @@ static void source_settle(struct source *source)
 
 static void source_push(struct source *source, const struct reply *reply, bool holds_place)
 {
-	int r = outbox_push(source->outbox, &reply->writer, reply->fds, reply->fd_count, holds_place);
+	int r =
+	    outbox_push(source->outbox, &reply->writer, reply->fds, reply->fd_count, holds_place);
 
 	if (r < 0) {
 		if (r != -EPIPE && r != -ECONNRESET)
@@ -175,8 +178,8 @@ static struct work *source_find(struct source *source, uint64_t id)
 	struct work *work;
 
 	LIST_FOREACH(work, &source->works[id % BUCKETS], entry)
-		if (work->id == id)
-			return work;
+	if (work->id == id)
+		return work;
 	return NULL;
 }
 
@@ -214,8 +217,10 @@ static int work_start(struct source *source, uint64_t id, const struct decision 
 		if (task_fd >= 0)
 			close(task_fd); /* not the last one: *fd is open */
 		free(work);
-		return failure_set(failure, FAILURE_BUSY, true,
-				   "the daemon has no memory or descriptor free for another handshake"), -1;
+		return failure_set(
+			   failure, FAILURE_BUSY, true,
+			   "The daemon has no memory or descriptor free for another handshake"),
+		       -1;
 	}
 	work->fd = *fd;
 	*fd = -1;
@@ -230,16 +235,21 @@ static int handshake_check(struct source *source, const struct request *request,
 {
 	if (source_find(source, request->id))
 		return failure_set(failure, FAILURE_REQUEST, false,
-				   "the id %llu belongs to a handshake that is still under way",
-				   (unsigned long long)request->id), -1;
+				   "The id %llu belongs to a handshake that is still under way",
+				   (unsigned long long)request->id),
+		       -1;
 	if (source->work_count >= SOURCE_REQUESTS_MAX)
 		return failure_set(failure, FAILURE_BUSY, true,
-				   "%d handshakes are under way on this connection: wait for one of them",
-				   SOURCE_REQUESTS_MAX), -1;
+				   "There are %d handshakes under way on this connection: wait for "
+				   "one of them",
+				   SOURCE_REQUESTS_MAX),
+		       -1;
 	if (!foreign_is_socket(fd))
-		return failure_set(failure, FAILURE_REQUEST, false,
-				   "the descriptor that came with the request is no socket: hand over a "
-				   "connected TCP socket"), -1;
+		return failure_set(
+			   failure, FAILURE_REQUEST, false,
+			   "The descriptor that came with the request is no socket: hand over a "
+			   "connected TCP socket"),
+		       -1;
 	return 0;
 }
 
@@ -252,15 +262,18 @@ static int handshake_begin(struct source *source, const struct request *request,
 	struct decision decision;
 
 	if (handshake_check(source, request, *fd, failure) < 0 ||
-	    policy_decide(source->worker->setup->loaded, &source->caller, request, &decision, failure) < 0 ||
+	    policy_decide(source->worker->setup->loaded, &source->caller, request, &decision,
+			  failure) < 0 ||
 	    socket_check_connected(*fd, failure) < 0)
 		return -1;
 	if (!counters_take_place(counters, PLACE_HANDSHAKE, source->caller.uid,
 				 config->handshakes_per_user, config->handshakes_total))
-		return failure_set(failure, FAILURE_BUSY, true,
-				   "as many handshakes are under way as [daemon] handshakes-per-user (%u) "
-				   "or handshakes-total (%u) allows: try again",
-				   config->handshakes_per_user, config->handshakes_total), -1;
+		return failure_set(
+			   failure, FAILURE_BUSY, true,
+			   "As many handshakes are under way as [daemon] handshakes-per-user (%u) "
+			   "or handshakes-total (%u) allows: try again",
+			   config->handshakes_per_user, config->handshakes_total),
+		       -1;
 	if (work_start(source, request->id, &decision, fd, failure) == 0)
 		return 0;
 	source_give_place(source);
@@ -302,14 +315,19 @@ static int source_hand_over(struct source *source, const struct request *request
 	struct decision decision;
 
 	if (source->work_count || outbox_waiting(source->outbox))
-		return failure_set(failure, FAILURE_REQUEST, false,
-				   "a connection that is to listen can have no handshakes under way: open "
-				   "one for the listening alone"), -1;
+		return failure_set(
+			   failure, FAILURE_REQUEST, false,
+			   "A connection that is to listen can have no handshakes under way: open "
+			   "one for the listening alone"),
+		       -1;
 	if (!foreign_is_socket(fd))
-		return failure_set(failure, FAILURE_REQUEST, false,
-				   "the descriptor that came with the request is no socket: hand over a "
-				   "listening TCP socket"), -1;
-	if (policy_decide(source->worker->setup->loaded, &source->caller, request, &decision, failure) < 0 ||
+		return failure_set(
+			   failure, FAILURE_REQUEST, false,
+			   "The descriptor that came with the request is no socket: hand over a "
+			   "listening TCP socket"),
+		       -1;
+	if (policy_decide(source->worker->setup->loaded, &source->caller, request, &decision,
+			  failure) < 0 ||
 	    socket_check_listening(fd, failure) < 0)
 		return -1;
 	memset(&control, 0, sizeof(control));
@@ -318,7 +336,8 @@ static int source_hand_over(struct source *source, const struct request *request
 	control.request = *request;
 	if (source->drained || control_send(source->worker->setup->control_fd, &control, fds) < 0)
 		return failure_set(failure, FAILURE_BUSY, true,
-				   "the daemon cannot take another listening now: try again"), -1;
+				   "The daemon cannot take another listening now: try again"),
+		       -1;
 	return 0;
 }
 
@@ -332,79 +351,51 @@ static void source_listen(struct source *source, const struct request *request, 
 		source_refuse(source, request->id, &failure);
 }
 
-/* ---- Status -------------------------------------------------------------------------------- */
-
-static uint64_t milliseconds_since(int64_t then_ms)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - then_ms);
-}
-
-static void source_status(struct source *source, uint64_t id)
-{
-	const struct worker_setup *setup = source->worker->setup;
-	struct reply reply = {.fd_count = 0};
-	struct message_writer *writer = &reply.writer;
-
-	message_begin(writer, HANDSHAKE_OP_COUNTERS);
-	if (id)
-		message_add_number(writer, HANDSHAKE_KEY_ID, id);
-	message_add(writer, "version", VERSION);
-	message_add_number(writer, "pid", (uint64_t)setup->daemon_pid);
-	message_add_number(writer, "uptime-ms", milliseconds_since(setup->daemon_started_ms));
-	message_add_number(writer, "generation", setup->generation);
-	message_add_number(writer, "workers", setup->workers);
-	message_add_number(writer, "profiles", setup->loaded->config->profile_count);
-	message_add(writer, "kernel-tls", setup->kernel->available ? "yes" : "no");
-	if (!setup->kernel->available)
-		message_add(writer, "kernel-tls-reason", setup->kernel->reason);
-	for (enum counter counter = 0; counter < COUNTERS; counter++)
-		message_add_number(writer, counter_word(counter), counters_get(setup->counters, counter));
-	source_push(source, &reply, false);
-}
-
 /* ---- Packets ------------------------------------------------------------------------------- */
 
-static int descriptors_check(const struct message *message, enum request_operation operation,
-			     struct failure *failure)
-{
-	size_t expected = operation == REQUEST_HANDSHAKE || operation == REQUEST_LISTEN;
-
-	if (message->lost_fds)
-		failure_set(failure, FAILURE_BUSY, true, "the daemon has no descriptor free: try again");
-	else if (message->too_many_fds)
-		failure_set(failure, FAILURE_REQUEST, false,
-			    "\"%s\" comes with %zu descriptor%s, this one had more than %zu",
-			    message->operation, expected, expected == 1 ? "" : "s", message->fd_count);
-	else if (message->fd_count != expected)
-		failure_set(failure, FAILURE_REQUEST, false,
-			    "\"%s\" comes with %zu descriptor%s, this one had %zu", message->operation,
-			    expected, expected == 1 ? "" : "s", message->fd_count);
-	return failure->class == FAILURE_NONE ? 0 : -1;
-}
-
 /* Reads the request. -1 with a failure; the id is set if it could be read. */
-static int source_read(struct message *message, struct request *ret_request, struct failure *failure)
+static int source_read(struct message *message, struct request *ret_request,
+		       struct failure *failure)
 {
 	struct failure unreadable = {0};
 	char wrong[256];
-	int r;
 
 	memset(ret_request, 0, sizeof(*ret_request));
 	if (message_parse(message, wrong, sizeof(wrong)) < 0) {
 		request_read(message, ret_request, &unreadable); /* for the id alone */
 		return failure_set(failure, FAILURE_REQUEST, false, "%s", wrong), -1;
 	}
-	r = request_read(message, ret_request, failure);
-	return r < 0 ? r : descriptors_check(message, ret_request->operation, failure);
+	return request_read(message, ret_request, failure);
+}
+
+/* Who hands over what is no socket, while such files already hold up their closing, is disconnected and
+ * stays so for as long as that lasts: each such file may cost a descriptor. */
+static void source_blame(struct source *source)
+{
+	if (log_allowed(&refusals))
+		log_warning(
+		    "user %u, process %d hands over files that cannot be closed: disconnected",
+		    source->caller.uid, source->caller.pid);
+	source->broken = true;
+	foreign_blame(source->caller.uid);
+}
+
+static void source_close_fds(struct source *source, struct message *message)
+{
+	for (size_t i = 0; i < message->fd_count; i++) {
+		int fd = message_take_fd(message, i);
+
+		if (fd >= 0 && foreign_is_stuck() && !foreign_is_socket(fd))
+			source_blame(source);
+		foreign_close(fd);
+	}
 }
 
 static void source_packet(struct source *source, struct message *message)
 {
 	struct request request;
 	struct failure failure = {0};
+	struct reply reply;
 
 	if (source_read(message, &request, &failure) < 0) {
 		source_refuse(source, request.id, &failure);
@@ -415,15 +406,10 @@ static void source_packet(struct source *source, struct message *message)
 	} else if (request.operation == REQUEST_CANCEL) {
 		source_cancel(source, request.id);
 	} else {
-		source_status(source, request.id);
+		status_build(source->worker->setup, request.id, &reply);
+		source_push(source, &reply, false);
 	}
-	for (size_t i = 0; i < message->fd_count; i++)
-		foreign_close(message_take_fd(message, i));
-	if (foreign_is_stuck()) {
-		log_warning("user %u, process %d hands over files that cannot be closed: disconnected",
-			    source->caller.uid, source->caller.pid);
-		source->broken = true;
-	}
+	source_close_fds(source, message);
 }
 
 /* An empty packet reads like the end. */
@@ -473,9 +459,11 @@ static void source_turn_away(int fd, const struct config *config)
 	struct failure failure = {0};
 	struct reply reply;
 
-	failure_set(&failure, FAILURE_BUSY, true,
-		    "as many programs are connected as [daemon] clients-total (%u) allows, or half of them "
-		    "for one user: try again", config->clients_total);
+	failure_set(
+	    &failure, FAILURE_BUSY, true,
+	    "As many programs are connected as [daemon] clients-total (%u) allows, or half of them "
+	    "for one user: try again",
+	    config->clients_total);
 	reply_build_refusal(&reply, 0, &failure);
 	message_send(fd, &reply.writer, NULL, 0);
 	foreign_close(fd);
@@ -491,8 +479,10 @@ static int source_new(struct worker *worker, int fd, const struct caller *caller
 	source->worker = worker;
 	source->fd = fd;
 	source->caller = *caller;
-	source->outbox = outbox_new(worker->base, fd, false, source_give_place, source_moved, source);
-	source->readable = event_new(worker->base, fd, EV_READ | EV_PERSIST, source_readable, source);
+	source->outbox =
+	    outbox_new(worker->base, fd, false, source_give_place, source_moved, source);
+	source->readable =
+	    event_new(worker->base, fd, EV_READ | EV_PERSIST, source_readable, source);
 	if (!source->outbox || !source->readable || event_add(source->readable, NULL) < 0) {
 		outbox_free(source->outbox);
 		if (source->readable)
@@ -515,7 +505,9 @@ static void source_welcome(struct worker *worker, int fd)
 
 	if (r < 0) {
 		log_warning("a program that connected cannot be identified: %s", strerror(-r));
-		close(fd);
+		foreign_close(fd);
+	} else if (foreign_is_blamed(caller.uid)) {
+		foreign_close(fd);
 	} else if (!counters_take_place(counters, PLACE_CLIENT, caller.uid,
 					worker_clients_per_user(config), config->clients_total)) {
 		source_turn_away(fd, config);
@@ -534,7 +526,8 @@ bool source_accept(struct worker *worker)
 
 		if (fd >= 0) {
 			source_welcome(worker, fd);
-		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+			   errno == ENOBUFS) {
 			if (log_allowed(&rate))
 				log_warning("a program has to wait: %m");
 			return false;
@@ -574,10 +567,10 @@ static void source_end(struct source *source)
 	source_free(source);
 }
 
-#define SOURCE_EACH(worker, call)                                                                  \
-	for (struct source *item = LIST_FIRST(&(worker)->sources), *next; item; item = next) {     \
-		next = LIST_NEXT(item, entry);                                                     \
-		call(item);                                                                        \
+#define SOURCE_EACH(worker, call)                                                              \
+	for (struct source *item = LIST_FIRST(&(worker)->sources), *next; item; item = next) { \
+		next = LIST_NEXT(item, entry);                                                 \
+		call(item);                                                                    \
 	}
 
 void source_finish_all(struct worker *worker)

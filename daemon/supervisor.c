@@ -37,7 +37,7 @@ struct supervisor {
 	struct counters *counters;
 	struct registry registry;
 	struct unix_socket *unix_socket;
-	struct relays *relays;         /* the current set first; retired ones behind it */
+	struct relays *relays;          /* the current set first; retired ones behind it */
 	struct generation *generations; /* likewise */
 	int64_t started_ms;
 	unsigned last_generation;
@@ -53,11 +53,13 @@ struct supervisor {
  * three and the program's own; for each program its connection; for each listening two. */
 static rlim_t files_needed(const struct config *config)
 {
-	return (rlim_t)config->handshakes_total * 6 + config->clients_total + REGISTRY_MAX * 2 + FILES_SPARE;
+	return (rlim_t)config->handshakes_total * 6 + config->clients_total + REGISTRY_MAX * 2 +
+	       FILES_SPARE;
 }
 
 static void files_raise(const struct config *config)
 {
+	static rlim_t told;
 	rlim_t needed = files_needed(config);
 	struct rlimit limit;
 
@@ -70,9 +72,13 @@ static void files_raise(const struct config *config)
 
 		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
 			return;
-		log_warning("the limit of open files is %llu, but %llu may be needed for the configured "
+		if (needed != told)
+			log_warning(
+			    "the limit of open files is %llu, but %llu may be needed for the "
+			    "configured "
 			    "handshakes-total and clients-total: raise LimitNOFILE, or lower them",
 			    (unsigned long long)limit.rlim_max, (unsigned long long)needed);
+		told = needed;
 	}
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
@@ -139,15 +145,17 @@ static void surroundings_undo(struct supervisor *supervisor, struct surroundings
 static int access_change(struct supervisor *supervisor, const struct surroundings *made,
 			 const struct config *config, struct problem *problem)
 {
-	const struct config *before = supervisor->generations ? supervisor->generations->loaded->config : NULL;
+	const struct config *before =
+	    supervisor->generations ? supervisor->generations->loaded->config : NULL;
 
 	if (made->new_socket || !before)
 		return 0;
-	if (before->socket_mode == config->socket_mode && before->socket_group == config->socket_group)
+	if (before->socket_mode == config->socket_mode &&
+	    before->socket_group == config->socket_group)
 		return 0;
-	return unix_socket_set_access(made->unix_socket, config->socket_mode,
-				      config->socket_group == (gid_t)-1 ? getegid() : config->socket_group,
-				      problem);
+	return unix_socket_set_access(
+	    made->unix_socket, config->socket_mode,
+	    config->socket_group == (gid_t)-1 ? getegid() : config->socket_group, problem);
 }
 
 /* From here on nothing fails. */
@@ -173,7 +181,8 @@ static void generation_adopt(struct supervisor *supervisor, struct generation *g
 }
 
 /* Takes loaded. */
-static int generation_begin(struct supervisor *supervisor, struct loaded *loaded, struct problem *problem)
+static int generation_begin(struct supervisor *supervisor, struct loaded *loaded,
+			    struct problem *problem)
 {
 	struct generation *generation = generation_new(loaded, supervisor->last_generation + 1);
 	struct surroundings made = {0};
@@ -432,7 +441,8 @@ static int supervisor_begin(struct supervisor *supervisor, struct problem *probl
 		return -1;
 	supervisor->counters = counters_new();
 	if (!supervisor->counters)
-		return problem_set(problem, "cannot make the memory for the counters: %s", strerror(errno));
+		return problem_set(problem, "cannot make the memory for the counters: %s",
+				   strerror(errno));
 	registry_init(&supervisor->registry, supervisor->counters);
 	supervisor->started_ms = now_ms();
 	offload_kernel_probe(&supervisor->kernel);

@@ -34,15 +34,17 @@ static int directory_lock(const char *path, struct problem *problem)
 	/* Below /run all is gone after a boot; elsewhere a missing directory is more likely a typing
 	 * error. */
 	if (strncmp(directory, "/run/", 5) == 0 && mkdir(directory, 0755) < 0 && errno != EEXIST)
-		return problem_set(problem, "cannot make the directory \"%s\" of the socket: %s", directory,
-				   strerror(errno));
+		return problem_set(problem, "cannot make the directory \"%s\" of the socket: %s",
+				   directory, strerror(errno));
 	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return problem_set(problem, "cannot open the directory \"%s\" of the socket: %s", directory,
-				   strerror(errno));
+		return problem_set(problem, "cannot open the directory \"%s\" of the socket: %s",
+				   directory, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return problem_set(problem, "another program holds the lock of the directory \"%s\" of the "
-					    "socket: is another handshaked starting?", directory);
+		return problem_set(problem,
+				   "another program holds the lock of the directory \"%s\" of the "
+				   "socket: is another handshaked starting?",
+				   directory);
 	return fd_take(&fd);
 }
 
@@ -55,23 +57,27 @@ static int stale_remove(const struct sockaddr_un *address, struct problem *probl
 	if (lstat(address->sun_path, &status) < 0) {
 		if (errno == ENOENT)
 			return 0;
-		return problem_set(problem, "cannot look at the socket \"%s\": %s", address->sun_path,
-				   strerror(errno));
+		return problem_set(problem, "cannot look at the socket \"%s\": %s",
+				   address->sun_path, strerror(errno));
 	}
 	if (!S_ISSOCK(status.st_mode))
-		return problem_set(problem, "\"%s\" is there and is no socket: remove it, or set another "
-					    "\"socket\" in [daemon]", address->sun_path);
+		return problem_set(problem,
+				   "\"%s\" is there and is no socket: remove it, or set another "
+				   "\"socket\" in [daemon]",
+				   address->sun_path);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return problem_set(problem, "cannot make a socket: %s", strerror(errno));
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
 	    errno != ECONNREFUSED)
-		return problem_set(problem, "somebody answers on the socket \"%s\": another handshaked is "
-					    "running; stop it, or set another \"socket\" in [daemon]",
+		return problem_set(problem,
+				   "somebody answers on the socket \"%s\": another handshaked is "
+				   "running; stop it, or set another \"socket\" in [daemon]",
 				   address->sun_path);
 	if (unlink(address->sun_path) < 0 && errno != ENOENT)
-		return problem_set(problem, "cannot remove the socket \"%s\" that an earlier daemon left: %s",
-				   address->sun_path, strerror(errno));
+		return problem_set(
+		    problem, "cannot remove the socket \"%s\" that an earlier daemon left: %s",
+		    address->sun_path, strerror(errno));
 	return 0;
 }
 
@@ -82,8 +88,8 @@ int unix_socket_set_access(const struct unix_socket *unix_socket, mode_t mode, g
 		return problem_set(problem, "cannot give the socket \"%s\" to group %u: %s",
 				   unix_socket->path, group, strerror(errno));
 	if (chmod(unix_socket->path, mode) < 0)
-		return problem_set(problem, "cannot set the mode %04o of the socket \"%s\": %s", mode,
-				   unix_socket->path, strerror(errno));
+		return problem_set(problem, "cannot set the mode %04o of the socket \"%s\": %s",
+				   mode, unix_socket->path, strerror(errno));
 	return 0;
 }
 
@@ -100,8 +106,8 @@ static int socket_bind(struct unix_socket *unix_socket, const struct sockaddr_un
 		return problem_set(problem, "cannot make the socket \"%s\": %s", address->sun_path,
 				   strerror(error));
 	if (lstat(address->sun_path, &status) < 0)
-		return problem_set(problem, "cannot look at the socket \"%s\": %s", address->sun_path,
-				   strerror(errno));
+		return problem_set(problem, "cannot look at the socket \"%s\": %s",
+				   address->sun_path, strerror(errno));
 	unix_socket->device = status.st_dev;
 	unix_socket->inode = status.st_ino;
 	return 0;
@@ -123,8 +129,8 @@ static int socket_open(struct unix_socket *unix_socket, mode_t mode, gid_t group
 	    unix_socket_set_access(unix_socket, mode, group, problem) < 0)
 		return -1;
 	if (listen(unix_socket->fd, SOMAXCONN) < 0)
-		return problem_set(problem, "cannot listen on the socket \"%s\": %s", unix_socket->path,
-				   strerror(errno));
+		return problem_set(problem, "cannot listen on the socket \"%s\": %s",
+				   unix_socket->path, strerror(errno));
 	return 0;
 }
 
@@ -134,8 +140,10 @@ int unix_socket_new(const char *path, mode_t mode, gid_t group, struct unix_sock
 	struct unix_socket *made;
 
 	if (path[0] != '/' || strlen(path) >= sizeof(made->path))
-		return problem_set(problem, "\"socket\" in [daemon] must be an absolute path of at most %zu "
-					    "bytes, not \"%s\"", sizeof(made->path) - 1, path);
+		return problem_set(problem,
+				   "\"socket\" in [daemon] must be an absolute path of at most %zu "
+				   "bytes, not \"%s\"",
+				   sizeof(made->path) - 1, path);
 	made = calloc(1, sizeof(*made));
 	if (!made)
 		return problem_set(problem, "out of memory");

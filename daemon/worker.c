@@ -71,8 +71,8 @@ static void worker_deadline(evutil_socket_t fd, short events, void *context)
 static void worker_finish(struct worker *worker, uint32_t timeout_ms)
 {
 	const struct timeval timeout = {
-		.tv_sec = timeout_ms / 1000,
-		.tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000,
+	    .tv_sec = timeout_ms / 1000,
+	    .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000,
 	};
 
 	/* A second word may shorten the time: reload, then stop. */
@@ -136,16 +136,17 @@ static int worker_make_events(struct worker *worker)
 	worker->surroundings.base = worker->base;
 	worker->surroundings.kernel = worker->setup->kernel;
 	worker->surroundings.relay_socket = worker->setup->relay_socket;
-	worker->accepting = event_new(worker->base, worker->setup->listening_fd, EV_READ | EV_PERSIST,
-				      worker_accept, worker);
+	worker->accepting = event_new(worker->base, worker->setup->listening_fd,
+				      EV_READ | EV_PERSIST, worker_accept, worker);
 	worker->accept_pause = evtimer_new(worker->base, worker_accept_again, worker);
 	worker->control = event_new(worker->base, worker->setup->control_fd, EV_READ | EV_PERSIST,
 				    worker_control, worker);
 	worker->deadline = evtimer_new(worker->base, worker_deadline, worker);
 	if (!worker->accepting || !worker->accept_pause || !worker->control || !worker->deadline)
 		return -ENOMEM;
-	return event_add(worker->accepting, NULL) < 0 || event_add(worker->control, NULL) < 0 ? -ENOMEM
-											       : 0;
+	return event_add(worker->accepting, NULL) < 0 || event_add(worker->control, NULL) < 0
+		   ? -ENOMEM
+		   : 0;
 }
 
 static void worker_done(struct worker *worker)
@@ -192,8 +193,8 @@ static int worker_run(struct worker *worker)
 int worker_main(const struct worker_setup *setup)
 {
 	struct worker worker = {
-		.setup = setup,
-		.config = setup->loaded->config,
+	    .setup = setup,
+	    .config = setup->loaded->config,
 	};
 	int status;
 

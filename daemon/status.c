@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The daemon's state as a packet. Touches nothing but the packet. Tells numbers and nothing about any
+ * one connection: every caller may ask.
+ */
+#include "status.h"
+
+#include <time.h>
+
+static uint64_t milliseconds_since(int64_t then_ms)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - then_ms);
+}
+
+void status_build(const struct worker_setup *setup, uint64_t id, struct reply *ret_reply)
+{
+	struct message_writer *writer = &ret_reply->writer;
+
+	ret_reply->fd_count = 0;
+	message_begin(writer, HANDSHAKE_OP_COUNTERS);
+	if (id)
+		message_add_number(writer, HANDSHAKE_KEY_ID, id);
+	message_add(writer, "version", VERSION);
+	message_add_number(writer, "pid", (uint64_t)setup->daemon_pid);
+	message_add_number(writer, "uptime-ms", milliseconds_since(setup->daemon_started_ms));
+	message_add_number(writer, "generation", setup->generation);
+	message_add_number(writer, "workers", setup->workers);
+	message_add_number(writer, "profiles", setup->loaded->config->profile_count);
+	message_add(writer, "kernel-tls", setup->kernel->available ? "yes" : "no");
+	if (!setup->kernel->available)
+		message_add(writer, "kernel-tls-reason", setup->kernel->reason);
+	for (enum counter counter = 0; counter < COUNTERS; counter++)
+		message_add_number(writer, counter_word(counter),
+				   counters_get(setup->counters, counter));
+}
