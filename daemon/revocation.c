@@ -255,8 +255,10 @@ static bool list_signed_by(struct list *list, gnutls_x509_crt_t issuer)
 	if (gnutls_x509_crl_verify(list->crl, &issuer, 1,
 				   GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM), &status) < 0)
 		return false;
+	// Not remembered then: GNUTLS_CERT_INVALID may have had a second cause, and such a list never
+	// makes anybody good.
 	if (status & of_dates)
-		status &= ~(of_dates | GNUTLS_CERT_INVALID);
+		return (status & ~(of_dates | GNUTLS_CERT_INVALID)) == 0;
 	if (status)
 		return false;
 	list->verified = true;
