@@ -155,8 +155,10 @@ static int relay_ended(struct handshake *handshake)
 				    alert_name(alert), alert);
 	case HANDSHAKE_RELAY_ALERT_SENT:
 		handshake->control.dead = true;
-		return control_fail(handshake, EPROTO,
-				    "the peer broke the protocol: the alert %s (%d) was sent",
+		return control_fail(handshake, EPROTO, "%s: the alert %s (%d) was sent",
+				    alert == ALERT_INTERNAL_ERROR
+					? "the daemon's relay gave the connection up"
+					: "the peer broke the protocol",
 				    alert_name(alert), alert);
 	default:
 		return control_fail(handshake, ECONNABORTED,

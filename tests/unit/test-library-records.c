@@ -411,13 +411,13 @@ static void a_relays_end_means_what_its_state_says(void **state)
 	    {77, 0, ECONNABORTED, "relay ended"},
 	    {HANDSHAKE_RELAY_ALERT_RECEIVED, 48, EPROTO,
 	     "the peer sent the fatal alert unknown_ca"},
-	    {HANDSHAKE_RELAY_ALERT_SENT, 20, EPROTO, "bad_record_mac (20) was sent"},
+	    {HANDSHAKE_RELAY_ALERT_SENT, 20, EPROTO, "protocol: the alert bad_record_mac (20)"},
+	    {HANDSHAKE_RELAY_ALERT_SENT, 80, EPROTO, "relay gave the connection up"},
 	};
 
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-		int relay_state;
+		int relay_state = relay_begin();
 
-		relay_state = relay_begin();
 		assert_int_equal(write(pair.theirs, "data", 4), 4);
 		relay_says(relay_state, ends[i].event, ends[i].alert);
 		assert_receives("data");
@@ -457,8 +457,8 @@ static void close_notify_ends_the_relays_input_and_no_more(void **state)
 
 	(void)state;
 	assert_int_equal(handshake_send(h, pair.ours, "x", 1), 1);
-	assert_int_equal(handshake_close_notify(h, pair.ours), 0);
-	assert_int_equal(handshake_close_notify(h, pair.ours), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(handshake_close_notify(h, pair.ours), 0);
 	assert_int_equal(handshake_send(h, pair.ours, "x", 1), -1);
 	assert_int_equal(errno, EPIPE);
 	assert_int_equal(read(pair.theirs, &byte, 1), 1);
