@@ -222,7 +222,7 @@ static void check_trust(struct report *report, const struct config_profile *prof
 	if (expired == trust_anchors(trust)->count)
 		tell(report, ERROR, "[profile %s] trust %s: every authority has expired (%u)",
 		     profile->name, source, expired);
-	else if (expired)
+	else if (expired && strcmp(source, "system")) // Distributions ship some; nobody can help it.
 		tell(report, WARNING, "[profile %s] trust %s: %u authorities, %u of them expired",
 		     profile->name, source, trust_anchors(trust)->count, expired);
 	else
@@ -242,6 +242,7 @@ static void check_kernel(struct report *report, const struct config_profile *pro
 	enum level level = profile->records == CONFIG_RECORDS_KERNEL ? ERROR : WARNING;
 	const char *instead = level == ERROR ? "" : "; records go through the relay";
 	char missing[256] = "";
+	size_t missing_count = 0, total = 0;
 
 	if (profile->records == CONFIG_RECORDS_RELAY)
 		return;
@@ -254,14 +255,16 @@ static void check_kernel(struct report *report, const struct config_profile *pro
 		for (size_t i = 0; i < profile->cipher_count; i++) {
 			size_t length = strlen(missing);
 
+			total++;
 			if (kernel->ciphers[version][profile->ciphers[i]])
 				continue;
+			missing_count++;
 			snprintf(missing + length, sizeof(missing) - length, "%s%s with %s",
 				 length ? ", " : "", config_cipher_word(profile->ciphers[i]),
 				 version == CONFIG_TLS13 ? "TLS1.3" : "TLS1.2");
 		}
-	if (missing[0])
-		tell(report, WARNING, "[profile %s] records = %s: the kernel does not take %s",
+	if (missing_count)
+		tell(report, missing_count == total ? level : WARNING, "[profile %s] records = %s: the kernel does not take %s",
 		     profile->name, config_records_word(profile->records), missing);
 	else
 		tell(report, OK, "[profile %s] records = %s: the kernel takes all its ciphers",
