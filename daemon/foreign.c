@@ -10,20 +10,26 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 enum {
 	PATIENCE_US = 2000,
-	CLOSERS_MAX = 16, /* threads that close what is no socket, at once */
+	CLOSERS_MAX = 8,
+	WAITING_MANY = 64, /* so many wait only if the threads are held up */
+	WAITING_MAX = 256,
 	CLOSER_STACK = 65536,
 	BLAMED_MAX = 16,
 };
 
-static atomic_uint closers;
+/* Threads that close what is no socket, and what waits for them. */
+static struct {
+	pthread_mutex_t lock;
+	unsigned threads;
+	unsigned waiting;
+	int fds[WAITING_MAX];
+} closers = {.lock = PTHREAD_MUTEX_INITIALIZER};
 static uid_t blamed[BLAMED_MAX]; /* a ring */
 static unsigned blamed_count;
 
@@ -65,33 +71,66 @@ bool foreign_is_socket(int fd)
 	return domain == AF_INET || domain == AF_INET6 || domain == AF_UNIX;
 }
 
-static void *closer_main(void *argument)
+/* The next descriptor that waits, or -1: the thread then ends. */
+static int closers_next(void)
 {
-	close((int)(intptr_t)argument);
-	atomic_fetch_sub(&closers, 1);
-	return NULL;
+	int fd = -1;
+
+	pthread_mutex_lock(&closers.lock);
+	if (closers.waiting)
+		fd = closers.fds[--closers.waiting];
+	else
+		closers.threads--;
+	pthread_mutex_unlock(&closers.lock);
+	return fd;
 }
 
-/* Linux frees the number first and waits afterwards, so that only the thread is held up. */
-static void close_in_thread(int fd)
+static void *closer_main(void *argument)
+{
+	int fd;
+
+	/* Linux frees the number first and waits afterwards: only this thread is held up. */
+	while ((fd = closers_next()) >= 0)
+		close(fd);
+	return argument;
+}
+
+static bool closer_start(void)
 {
 	pthread_attr_t attributes;
 	sigset_t all, before;
 	pthread_t thread;
+	bool started;
 
-	if (atomic_fetch_add(&closers, 1) >= CLOSERS_MAX || pthread_attr_init(&attributes) != 0) {
-		/* Left open: a lost number is the lesser evil, and foreign_is_stuck() tells. */
-		atomic_fetch_sub(&closers, 1);
-		return;
-	}
+	if (pthread_attr_init(&attributes) != 0)
+		return false;
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attributes, CLOSER_STACK);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before); /* the watchdog is for the main thread */
-	/* A thread that cannot be made counts as one that is held up: so is its descriptor. */
-	pthread_create(&thread, &attributes, closer_main, (void *)(intptr_t)fd);
+	started = pthread_create(&thread, &attributes, closer_main, NULL) == 0;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attributes);
+	return started;
+}
+
+/* Leaves it to the threads. Beyond what can wait it stays open: a lost number is the lesser evil, and
+ * foreign_is_stuck() has told before. */
+static void closers_add(int fd)
+{
+	bool more;
+
+	pthread_mutex_lock(&closers.lock);
+	if (closers.waiting < WAITING_MAX)
+		closers.fds[closers.waiting++] = fd;
+	more = closers.threads < CLOSERS_MAX;
+	closers.threads += more;
+	pthread_mutex_unlock(&closers.lock);
+	if (!more || closer_start())
+		return;
+	pthread_mutex_lock(&closers.lock);
+	closers.threads--;
+	pthread_mutex_unlock(&closers.lock);
 }
 
 void foreign_close(int fd)
@@ -107,14 +146,19 @@ void foreign_close(int fd)
 		close(fd);
 		watchdog_set(0);
 	} else {
-		close_in_thread(fd);
+		closers_add(fd);
 	}
 	errno = saved;
 }
 
 bool foreign_is_stuck(void)
 {
-	return atomic_load(&closers) >= CLOSERS_MAX;
+	bool stuck;
+
+	pthread_mutex_lock(&closers.lock);
+	stuck = closers.waiting >= WAITING_MANY;
+	pthread_mutex_unlock(&closers.lock);
+	return stuck;
 }
 
 void foreign_blame(uid_t uid)

@@ -15,8 +15,8 @@ int foreign_start(void);
 bool foreign_is_socket(int fd);
 /* Closes. What is no socket is closed by a thread that may be held up. */
 void foreign_close(int fd);
-/* Whether so many descriptors hold up their threads that no more can be closed: the process then
- * must not take more from strangers. */
+/* Whether so many wait to be closed that somebody must be holding them up: no more such descriptors
+ * should be taken from whoever does that. */
 bool foreign_is_stuck(void);
 /* Remembers who brought that about (the last 16 users), and asks: true only as long as it lasts. */
 void foreign_blame(uid_t uid);

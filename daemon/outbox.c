@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <unistd.h>
 
 #include "foreign.h"
 
@@ -33,10 +34,14 @@ struct outbox {
 	void *context;
 };
 
+/* The sockets are the program's or its peer's; the rest is memory of the daemon's own. */
 static void fds_close(const int *fds, size_t count)
 {
 	for (size_t i = count; i > 0; i--)
-		foreign_close(fds[i - 1]);
+		if (foreign_is_socket(fds[i - 1]))
+			foreign_close(fds[i - 1]);
+		else
+			close(fds[i - 1]);
 }
 
 static void outbox_release(struct outbox *outbox, bool holds_place)

@@ -207,7 +207,7 @@ static int filter_add_bounded(scmp_filter_ctx filter)
 				 SCMP_A2(SCMP_CMP_MASKED_EQ, 4, 0));
 	r = r ? r
 	      : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
-				 SCMP_A0(SCMP_CMP_EQ, 1 /* AF_UNIX */));
+				 SCMP_A0(SCMP_CMP_EQ, 1 /* AF_UNIX */, 0));
 	/* A thread, not a process. The flags of clone3 lie in memory, where no filter sees them:
 	 * ENOSYS sends the C library back to clone. */
 #if defined(__s390__) || defined(__s390x__) || defined(__CRIS__)
@@ -228,7 +228,7 @@ static int filter_add_bounded(scmp_filter_ctx filter)
 	/* abort(): a signal to itself alone. */
 	r = r ? r
 	      : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-				 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+				 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 	return r;
 }
 

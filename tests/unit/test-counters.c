@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* links: daemon/counters.o */
+/* Bounds over processes are exact, and a process that dies gives back what it held. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "counters.h"
+
+static int setup(void **state)
+{
+	*state = counters_new();
+	return *state ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	counters_free(*state);
+	return 0;
+}
+
+static void every_counter_has_a_word_of_its_own(void **state)
+{
+	(void)state;
+	for (enum counter a = 0; a < COUNTERS; a++) {
+		assert_non_null(counter_word(a));
+		for (enum counter b = 0; b < a; b++)
+			assert_string_not_equal(counter_word(a), counter_word(b));
+	}
+}
+
+static void counts_are_shared_through_the_descriptor(void **state)
+{
+	struct counters *counters = *state, *other = counters_map(dup(counters_fd(counters)));
+
+	assert_non_null(other);
+	counters_add(counters, COUNTER_RELOADS, 2);
+	counters_add(other, COUNTER_RELOADS, 1);
+	assert_int_equal(counters_get(counters, COUNTER_RELOADS), 3);
+	counters_free(other);
+}
+
+static void foreign_memory_is_not_mapped(void **state)
+{
+	char path[] = "/tmp/test-counters-XXXXXX";
+	int fd = mkstemp(path);
+
+	(void)state;
+	unlink(path);
+	assert_null(counters_map(fd));
+	close(fd);
+}
+
+static void an_outcome_is_counted_by_what_it_is(void **state)
+{
+	struct counters *counters = *state;
+	struct outcome outcome = {.state = OUTCOME_ESTABLISHED,
+				  .version = "TLS1.3",
+				  .transmit = "relay",
+				  .microseconds = 50};
+
+	counters_outcome(counters, &outcome);
+	outcome.version = "TLS1.2";
+	outcome.transmit = "kernel";
+	counters_outcome(counters, &outcome);
+	outcome.state = OUTCOME_POISONED;
+	outcome.failure.class = FAILURE_ALERT;
+	counters_outcome(counters, &outcome);
+	outcome.failure.class = FAILURE_INTERNAL;
+	counters_outcome(counters, &outcome);
+	assert_int_equal(counters_get(counters, COUNTER_HANDSHAKES_ESTABLISHED), 2);
+	assert_int_equal(counters_get(counters, COUNTER_HANDSHAKE_MICROSECONDS), 100);
+	assert_int_equal(counters_get(counters, COUNTER_TLS13), 1);
+	assert_int_equal(counters_get(counters, COUNTER_TLS12), 1);
+	assert_int_equal(counters_get(counters, COUNTER_RELAY_RECORDS), 1);
+	assert_int_equal(counters_get(counters, COUNTER_KERNEL_RECORDS), 1);
+	assert_int_equal(counters_get(counters, COUNTER_HANDSHAKES_FAILED), 2);
+	assert_int_equal(counters_get(counters, COUNTER_FAILED_ALERT), 1);
+	assert_int_equal(counters_get(counters, COUNTER_FAILED_INTERNAL), 1);
+}
+
+static void a_place_beyond_the_users_bound_is_refused(void **state)
+{
+	struct counters *counters = *state;
+
+	assert_true(counters_take_place(counters, PLACE_HANDSHAKE, 1000, 2, 10));
+	assert_true(counters_take_place(counters, PLACE_HANDSHAKE, 1000, 2, 10));
+	assert_false(counters_take_place(counters, PLACE_HANDSHAKE, 1000, 2, 10));
+	assert_true(counters_take_place(counters, PLACE_HANDSHAKE, 1001, 2, 10));
+	assert_true(counters_take_place(counters, PLACE_CLIENT, 1000, 2, 10));
+	counters_give_place(counters, PLACE_HANDSHAKE, 1000);
+	assert_true(counters_take_place(counters, PLACE_HANDSHAKE, 1000, 2, 10));
+}
+
+static void a_place_beyond_the_total_is_refused_and_costs_the_user_nothing(void **state)
+{
+	struct counters *counters = *state;
+
+	for (uid_t uid = 0; uid < 3; uid++)
+		assert_true(counters_take_place(counters, PLACE_RELAYED, uid, 2, 3));
+	for (int i = 0; i < 5; i++)
+		assert_false(counters_take_place(counters, PLACE_RELAYED, 3, 2, 3));
+	counters_give_place(counters, PLACE_RELAYED, 0);
+	assert_true(counters_take_place(counters, PLACE_RELAYED, 3, 2, 3));
+}
+
+static void bounds_of_zero_bind_nobody(void **state)
+{
+	for (int i = 0; i < 5000; i++)
+		assert_true(counters_take_place(*state, PLACE_CLIENT, 7, 0, 0));
+}
+
+static void more_users_than_can_be_told_apart_are_all_served(void **state)
+{
+	struct counters *counters = *state;
+
+	for (uid_t uid = 0; uid < 20000; uid++) {
+		assert_true(counters_take_place(counters, PLACE_CLIENT, uid, 1, 0));
+		counters_give_place(counters, PLACE_CLIENT, uid);
+	}
+}
+
+/* Takes and gives many times; keeps `kept` places and says how many it got. */
+static int contend(struct counters *counters, int kept)
+{
+	int held = 0;
+
+	for (int i = 0; i < 20000; i++)
+		if (counters_take_place(counters, PLACE_HANDSHAKE, 5, 0, 10))
+			counters_give_place(counters, PLACE_HANDSHAKE, 5);
+	while (held < kept && counters_take_place(counters, PLACE_HANDSHAKE, 5, 0, 10))
+		held++;
+	return held;
+}
+
+static void two_processes_never_take_the_same_last_place(void **state)
+{
+	enum { PROCESSES = 4 };
+	struct counters *counters = *state;
+	int total = 0, status;
+
+	for (int i = 0; i < PROCESSES; i++)
+		if (fork() == 0)
+			_exit(contend(counters, 4));
+	for (int i = 0; i < PROCESSES; i++) {
+		assert_true(wait(&status) > 0);
+		assert_true(WIFEXITED(status));
+		total += WEXITSTATUS(status);
+	}
+	assert_int_equal(total, 10);
+	assert_false(counters_take_place(counters, PLACE_HANDSHAKE, 6, 0, 10));
+}
+
+static void what_a_dead_process_held_is_given_back(void **state)
+{
+	struct counters *counters = *state;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		for (uid_t uid = 0; uid < 8; uid++)
+			counters_take_place(counters, PLACE_HANDSHAKE, uid, 1, 8);
+		counters_add(counters, COUNTER_HANDSHAKES_UNDER_WAY, 8);
+		counters_add(counters, COUNTER_CLIENTS, 3);
+		counters_add(counters, COUNTER_HANDSHAKES_STARTED, 8);
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+	counters_add(counters, COUNTER_CLIENTS, 1);
+	assert_false(counters_take_place(counters, PLACE_HANDSHAKE, 0, 1, 8));
+	assert_int_equal(counters_get(counters, COUNTER_CLIENTS), 4);
+	counters_forget_process(counters, pid);
+	assert_int_equal(counters_get(counters, COUNTER_CLIENTS), 1);
+	assert_int_equal(counters_get(counters, COUNTER_HANDSHAKES_UNDER_WAY), 0);
+	assert_int_equal(counters_get(counters, COUNTER_HANDSHAKES_STARTED), 8);
+	assert_int_equal(counters_get(counters, COUNTER_HANDSHAKES_FAILED), 8);
+	for (uid_t uid = 0; uid < 8; uid++)
+		assert_true(counters_take_place(counters, PLACE_HANDSHAKE, uid, 1, 8));
+	assert_false(counters_take_place(counters, PLACE_HANDSHAKE, 9, 1, 8));
+}
+
+static void a_thousand_processes_one_after_the_other_find_room(void **state)
+{
+	struct counters *counters = *state;
+	int status;
+
+	for (int i = 0; i < 1000; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0)
+			_exit(!counters_take_place(counters, PLACE_CLIENT, 1, 1, 1));
+		waitpid(pid, &status, 0);
+		assert_int_equal(status, 0);
+		counters_forget_process(counters, pid);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(every_counter_has_a_word_of_its_own),
+	    cmocka_unit_test_setup_teardown(counts_are_shared_through_the_descriptor, setup,
+					    teardown),
+	    cmocka_unit_test(foreign_memory_is_not_mapped),
+	    cmocka_unit_test_setup_teardown(an_outcome_is_counted_by_what_it_is, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_place_beyond_the_users_bound_is_refused, setup,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(
+		a_place_beyond_the_total_is_refused_and_costs_the_user_nothing, setup, teardown),
+	    cmocka_unit_test_setup_teardown(bounds_of_zero_bind_nobody, setup, teardown),
+	    cmocka_unit_test_setup_teardown(more_users_than_can_be_told_apart_are_all_served, setup,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(two_processes_never_take_the_same_last_place, setup,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(what_a_dead_process_held_is_given_back, setup,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(a_thousand_processes_one_after_the_other_find_room,
+					    setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
