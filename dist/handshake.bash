@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Completion of handshake(1) for bash.
+
+_handshake_profiles()
+{
+	local file=/etc/handshaked/handshaked.conf
+	[[ -r $file ]] && sed -n 's/^[[:space:]]*\[profile[[:space:]]*\([^]]*\)\].*/\1/p' "$file"
+}
+
+_handshake()
+{
+	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+	local subcommand=${COMP_WORDS[1]} options
+
+	COMPREPLY=()
+	if ((COMP_CWORD == 1)); then
+		mapfile -t COMPREPLY < <(compgen -W \
+			'serve connect status doctor --help --version' -- "$word")
+		return
+	fi
+	case $before in
+	--root)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -d -- "$word")
+		return
+		;;
+	--socket | --log)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		return
+		;;
+	--records)
+		mapfile -t COMPREPLY < <(compgen -W 'kernel relay' -- "$word")
+		return
+		;;
+	--profile)
+		mapfile -t COMPREPLY < <(compgen -W "$(_handshake_profiles)" -- "$word")
+		return
+		;;
+	--alpn)
+		mapfile -t COMPREPLY < <(compgen -W 'http/1.1 h2' -- "$word")
+		return
+		;;
+	--listen | --timeout | --timeout-ms | --peer-name | --watch)
+		return
+		;;
+	esac
+	case $subcommand in
+	serve)
+		options='--listen --root --profile --records --require-client-certificate
+			--timeout --log --quiet --socket --help'
+		;;
+	connect)
+		options='--peer-name --profile --alpn --timeout-ms --records --info --json
+			--no-data --keep-open --socket --help'
+		if [[ $word != -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -A hostname -S : -- "$word")
+			compopt -o nospace
+			return
+		fi
+		;;
+	status)
+		options='--json --watch --socket --help'
+		;;
+	doctor)
+		options='--json --socket --help'
+		;;
+	*)
+		return
+		;;
+	esac
+	mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
+}
+
+complete -F _handshake handshake
