@@ -44,7 +44,7 @@ packages = $(shell $(PKG_CONFIG) $(1) $(2))
 
 LIBRARY := $(patsubst %.c,$(B)/obj/%.o,$(wildcard libhandshake/*.c))
 DAEMON := $(patsubst %.c,$(B)/obj/%.o,$(wildcard daemon/*.c)) $(B)/obj/libhandshake/message.o
-TOOLS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/*.c))
+TOOLS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/*.c)) $(B)/obj/libhandshake/message.o
 UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.c))
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz-*.c))
@@ -89,9 +89,12 @@ $(B)/bin/handshake: $(TOOLS) $(B)/lib/libhandshake.a
 	@mkdir -p $(@D); echo "  LD $@"
 	$(Q)$(CC) -o $@ $^ $(ALL_LDFLAGS) -pie $(call packages,--libs,$(TOOLS_PACKAGES)) -ldl
 
+# One object, so that nothing but the interface can be linked with.
 $(B)/lib/libhandshake.a: $(LIBRARY)
 	@mkdir -p $(@D); echo "  AR $@"
-	$(Q)rm -f $@ && $(AR) rcs $@ $(LIBRARY)
+	$(Q)$(LD) -r -o $(B)/obj/libhandshake.o $(LIBRARY)
+	$(Q)objcopy --localize-hidden $(B)/obj/libhandshake.o
+	$(Q)rm -f $@ && $(AR) rcs $@ $(B)/obj/libhandshake.o
 
 $(B)/lib/libhandshake.so.1: $(LIBRARY) libhandshake/libhandshake.map
 	@mkdir -p $(@D); echo "  LD $@"
