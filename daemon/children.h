@@ -32,8 +32,8 @@ int64_t now_ms(void);
 
 /* Forks. The child keeps the standard descriptors and those in keep (-1 is skipped), gets the signal
  * mask and dispositions that a program starts with, and exits with what run gives. 0 or -1. */
-int child_start(struct child *child, const int *keep, unsigned keep_count, int (*run)(void *context),
-		void *context, struct problem *problem);
+int child_start(struct child *child, const int *keep, unsigned keep_count,
+		int (*run)(void *context), void *context, struct problem *problem);
 /* Takes note of its death: logs it unless it was wanted, and sets start_ms. */
 void child_died(struct child *child, int status, bool wanted);
 /* Ends by force whose time is over. Returns the time of the next deadline, or INT64_MAX. */

@@ -11,9 +11,9 @@
 
 enum control_kind {
 	CONTROL_READY = 1, /* worker: in its sandbox, accepting */
-	CONTROL_LISTEN,    /* worker: a program asks for this; supervisor: accept for this one. Descriptors:
+	CONTROL_LISTEN, /* worker: a program asks for this; supervisor: accept for this one. Descriptors:
 			      the listening socket, the program's connection */
-	CONTROL_FINISH,    /* supervisor: take no more, end within timeout_ms */
+	CONTROL_FINISH, /* supervisor: take no more, end within timeout_ms */
 };
 
 enum { CONTROL_FDS = 2 };

@@ -32,7 +32,7 @@ enum counter {
 	COUNTER_KERNEL_RECORDS,
 	COUNTER_RELAY_RECORDS,
 	COUNTER_HANDSHAKE_MICROSECONDS, /* sum over the established */
-	COUNTER_CONNECTIONS_ACCEPTED, /* on listenings */
+	COUNTER_CONNECTIONS_ACCEPTED,   /* on listenings */
 	COUNTER_RELAY_BYTES_IN,
 	COUNTER_RELAY_BYTES_OUT,
 	COUNTER_WORKERS_DIED,
@@ -75,7 +75,7 @@ enum place {
 /* true and counted, or false: the bound for the user or in total is reached. 0 as a bound: none. Two
  * processes never take the same last place. */
 bool counters_take_place(struct counters *counters, enum place place, uid_t uid, unsigned per_user,
-                         unsigned total);
+			 unsigned total);
 void counters_give_place(struct counters *counters, enum place place, uid_t uid);
 void counters_forget_process(struct counters *counters, pid_t pid);
 

@@ -16,7 +16,7 @@
 
 struct worker_child {
 	struct child child;
-	int control;     /* the supervisor's end, -1 */
+	int control; /* the supervisor's end, -1 */
 	bool ready;
 	bool finish_due; /* CONTROL_FINISH is still to be sent */
 	bool lagging;    /* its queue is full: it is told more when it has read */
@@ -25,7 +25,7 @@ struct worker_child {
 
 struct generation {
 	struct generation *next;
-	unsigned number; /* from 1 */
+	unsigned number;                 /* from 1 */
 	struct loaded *loaded;           /* owned */
 	struct unix_socket *unix_socket; /* lent */
 	struct relays *relays;           /* lent */
@@ -44,14 +44,16 @@ struct generation *generation_new(struct loaded *loaded, unsigned number);
 int generation_start(struct generation *generation, struct problem *problem);
 /* Starts those that are due, tells each of the listenings it does not know, keeps to deadlines. Returns
  * the time of the next thing to do, or INT64_MAX. */
-int64_t generation_tend(struct generation *generation, const struct registry *registry, int64_t now);
+int64_t generation_tend(struct generation *generation, const struct registry *registry,
+			int64_t now);
 /* Fills what poll() should watch, worker_count of them. */
 void generation_poll(const struct generation *generation, struct pollfd *ret_polled);
 /* Hears what the workers say; listenings go to the registry. */
 void generation_polled(struct generation *generation, const struct pollfd *polled,
 		       struct registry *registry);
 /* Takes note of a death. false: it is none of these. */
-bool generation_died(struct generation *generation, pid_t pid, int status, struct registry *registry);
+bool generation_died(struct generation *generation, pid_t pid, int status,
+		     struct registry *registry);
 /* Lets the workers finish within this time; they are not replaced any more. May be said again. */
 void generation_retire(struct generation *generation, uint32_t milliseconds);
 bool generation_gone(const struct generation *generation);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,12 +156,14 @@ static int background_run(const char *config)
  * followed here: a reload reads what they name then. */
 static const char *path_make_absolute(const char *path)
 {
-	char directory[4096], *absolute;
+	static char absolute[PATH_MAX * 2];
+	char directory[PATH_MAX];
+	int length;
 
-	if (path[0] == '/' || !getcwd(directory, sizeof(directory)) ||
-	    asprintf(&absolute, "%s/%s", directory, path) < 0)
+	if (path[0] == '/' || !getcwd(directory, sizeof(directory)))
 		return path;
-	return absolute;
+	length = snprintf(absolute, sizeof(absolute), "%s/%s", directory, path);
+	return length < (int)sizeof(absolute) ? absolute : path;
 }
 
 /* 0, 1 and 2 are open, so that no other descriptor gets their numbers. */

@@ -38,8 +38,9 @@ void registry_init(struct registry *registry, struct counters *counters);
 void registry_done(struct registry *registry);
 /* Checks the descriptors (a worker that was taken over may have sent anything), registers, and tells the
  * program that it listens, or why not. Takes the descriptors. 0 or -1. */
-int registry_add(struct registry *registry, const struct caller *caller, const struct request *request,
-		 int listening_fd, int connection_fd, unsigned clients_per_user, unsigned clients_total);
+int registry_add(struct registry *registry, const struct caller *caller,
+		 const struct request *request, int listening_fd, int connection_fd,
+		 unsigned clients_per_user, unsigned clients_total);
 /* The first with a number above this one, or NULL. */
 const struct registration *registry_after(const struct registry *registry, uint64_t number);
 /* Fills what poll() should watch, registry->count of them. */

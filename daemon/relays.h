@@ -30,7 +30,8 @@ struct relays {
 /* The program itself, kept open so that a relay is always of the same version as its supervisor. */
 int relays_remember_program(struct problem *problem);
 /* Starts config->relays of them. NULL with a problem. */
-struct relays *relays_new(const struct config *config, struct counters *counters, struct problem *problem);
+struct relays *relays_new(const struct config *config, struct counters *counters,
+			  struct problem *problem);
 /* Whether the running ones are what config asks for. */
 bool relays_fit(const struct relays *relays, const struct config *config);
 /* The socket for a worker, -1: there is no relay. */
