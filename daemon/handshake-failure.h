@@ -9,7 +9,7 @@
 /* Fills the failure for an error of gnutls_handshake() or session_check(), unless it has one, and sends
  * the alert that the peer should see; what it still sends is then thrown away. Only before the traffic keys were handed on. */
 void handshake_failure_tell(struct failure *failure, int error, const struct session *session,
-                            struct transport *transport);
+			    struct transport *transport);
 /* Sends the alert and notes it; nothing is noted if it cannot leave at once. */
 void handshake_failure_send(struct failure *failure, const struct session *session, uint8_t alert);
 

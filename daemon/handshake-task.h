@@ -28,8 +28,8 @@ typedef void handshake_task_done(void *context, struct outcome *outcome);
  * shared with the caller: its flags and options are left alone). uid is charged for a relayed connection.
  * NULL with errno ENOMEM: fd is closed, done is not called, the socket is untouched. */
 struct handshake_task *handshake_task_start(const struct handshake_surroundings *surroundings,
-                                            const struct decision *decision, uid_t uid, int fd,
-                                            handshake_task_done *done, void *context);
+					    const struct decision *decision, uid_t uid, int fd,
+					    handshake_task_done *done, void *context);
 /* Gives up at once: sends user_canceled/close_notify if bytes moved and it can be sent without waiting,
  * closes, frees. done is not called. Returns the state the socket was left in. */
 enum outcome_state handshake_task_cancel(struct handshake_task *task);

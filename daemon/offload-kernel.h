@@ -10,9 +10,9 @@
 /* Asks this kernel once, on a loopback connection of its own, which ciphers it takes; before the
  * sandbox closes. Loads the module if it may. */
 struct kernel_tls {
-	bool available;                 /* TCP_ULP "tls" */
+	bool available;                  /* TCP_ULP "tls" */
 	bool ciphers[2][CONFIG_CIPHERS]; /* [enum config_version][enum config_cipher] */
-	char reason[256];               /* why not, and what to do, when not available */
+	char reason[256];                /* why not, and what to do, when not available */
 };
 void offload_kernel_probe(struct kernel_tls *ret_kernel);
 
@@ -21,7 +21,8 @@ void offload_kernel_probe(struct kernel_tls *ret_kernel);
 int offload_kernel_attach(int fd, char *reason, size_t size);
 /* Tells the kernel how large a record the peer takes, where that is less than 16384 bytes; before the
  * keys. 0, or -errno (-ENOPROTOOPT: this kernel cannot) with a sentence; no key is set then. */
-int offload_kernel_limit_records(int fd, const struct traffic_keys *keys, char *reason, size_t size);
+int offload_kernel_limit_records(int fd, const struct traffic_keys *keys, char *reason,
+				 size_t size);
 /* Sets both directions. 0, or -errno with a sentence; the socket is then poisoned. */
 int offload_kernel_install(int fd, const struct traffic_keys *keys, char *reason, size_t size);
 

@@ -21,6 +21,6 @@ enum { RELAY_REQUEST_VERSION = 1, RELAY_REQUEST_FDS = 3 };
  * end). fd stays the caller's (the relay gets its own duplicate). 0 and two new descriptors for the
  * program; or -errno (-EAGAIN: the relay is full, -EPIPE: it is gone) with a sentence. Never blocks. */
 int offload_relay_start(int relay_socket, uid_t uid, int fd, const struct traffic_keys *keys,
-                        int *ret_program_fd, int *ret_state_fd, char *reason, size_t size);
+			int *ret_program_fd, int *ret_state_fd, char *reason, size_t size);
 
 #endif

@@ -33,34 +33,30 @@ void outcome_done(struct outcome *outcome)
 	outcome->identity.chain = NULL;
 }
 
-static void failure_set_list(struct failure *failure, enum failure_class class, bool retry,
-			     const char *format, va_list arguments)
-{
-	if (failure->class != FAILURE_NONE)
-		return;
-	failure->class = class;
-	failure->retry = retry;
-	vsnprintf(failure->sentence, sizeof(failure->sentence), format, arguments);
-}
-
 void failure_set(struct failure *failure, enum failure_class class, bool retry, const char *format,
 		 ...)
 {
 	va_list arguments;
 
+	if (failure->class != FAILURE_NONE)
+		return;
+	failure->class = class;
+	failure->retry = retry;
 	va_start(arguments, format);
-	failure_set_list(failure, class, retry, format, arguments);
+	vsnprintf(failure->sentence, sizeof(failure->sentence), format, arguments);
 	va_end(arguments);
 }
 
 void outcome_fail(struct outcome *outcome, enum failure_class class, bool retry, const char *format,
 		  ...)
 {
+	char sentence[sizeof(outcome->failure.sentence)];
 	va_list arguments;
 
 	va_start(arguments, format);
-	failure_set_list(&outcome->failure, class, retry, format, arguments);
+	vsnprintf(sentence, sizeof(sentence), format, arguments);
 	va_end(arguments);
+	failure_set(&outcome->failure, class, retry, "%s", sentence);
 }
 
 const char *failure_class_word(enum failure_class class)

@@ -80,16 +80,16 @@ struct outcome {
 };
 
 /* Records a failure unless there is one already; verification and alert stay as they are. */
-void failure_set(struct failure *failure, enum failure_class class, bool retry, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
+void failure_set(struct failure *failure, enum failure_class class, bool retry, const char *format,
+		 ...) __attribute__((format(printf, 4, 5)));
 
 /* Empty, UNTOUCHED, descriptors -1. */
 void outcome_init(struct outcome *outcome);
 /* Closes and frees what the outcome owns. */
 void outcome_done(struct outcome *outcome);
 /* Records the first failure; later ones are ignored. Does not touch the state. */
-void outcome_fail(struct outcome *outcome, enum failure_class class, bool retry, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
+void outcome_fail(struct outcome *outcome, enum failure_class class, bool retry, const char *format,
+		  ...) __attribute__((format(printf, 4, 5)));
 const char *failure_class_word(enum failure_class class);
 const char *outcome_state_word(enum outcome_state state);
 

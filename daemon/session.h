@@ -19,9 +19,9 @@ struct session {
 	bool verified; /* the library asked for the verification below */
 	struct verification verification;
 	struct traffic_secrets secrets;
-	struct hello hello; /* the peer's */
+	struct hello hello;         /* the peer's */
 	gnutls_priority_t priority; /* its own, NULL where it has the profile's */
-	char server_name[256]; /* that the client sent; "" if none */
+	char server_name[256];      /* that the client sent; "" if none */
 };
 
 /*
@@ -30,8 +30,8 @@ struct session {
  * borrowed. 0, or -1 with a failure; the session is then closed.
  */
 int session_open(struct session *session, const struct decision *decision,
-                 const struct kernel_tls *kernel, struct transport *transport,
-                 struct failure *failure);
+		 const struct kernel_tls *kernel, struct transport *transport,
+		 struct failure *failure);
 /* What must hold beyond a complete handshake: a peer that was verified, an ALPN where one is required. 0,
  * or a negative GnuTLS error as gnutls_handshake() might have returned it. */
 int session_check(struct session *session);

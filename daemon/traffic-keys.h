@@ -11,7 +11,8 @@
 
 struct traffic_direction {
 	uint8_t key[32];
-	uint8_t iv[12];     /* the 12 bytes of TLS 1.3 and of ChaCha20; in TLS 1.2 GCM and CCM the first 4
+	uint8_t
+	    iv[12]; /* the 12 bytes of TLS 1.3 and of ChaCha20; in TLS 1.2 GCM and CCM the first 4
 	                       are the implicit part and the rest is 0 */
 	uint8_t secret[48]; /* TLS 1.3: the traffic secret, for key updates */
 	uint64_t sequence;  /* of the next record */
@@ -23,7 +24,8 @@ struct traffic_keys {
 	uint8_t key_size;    /* bytes: 16 or 32 */
 	uint8_t secret_size; /* bytes: 32 or 48; 0 in TLS 1.2 */
 	bool is_server;
-	uint16_t record_limit; /* the most bytes of content that the peer takes in one record: 16384, or
+	uint16_t
+	    record_limit; /* the most bytes of content that the peer takes in one record: 16384, or
 	                          less where it asked for less (RFC 8449); 0 is taken as 16384 */
 	struct traffic_direction transmit;
 	struct traffic_direction receive;
@@ -40,7 +42,7 @@ struct traffic_secrets {
 
 /* Takes a line of the key log: keeps what it needs, ignores the rest. */
 void traffic_secrets_take(struct traffic_secrets *secrets, const char *label,
-                          const gnutls_datum_t *secret);
+			  const gnutls_datum_t *secret);
 void traffic_secrets_wipe(struct traffic_secrets *secrets);
 
 /* Copies keys and sequence numbers out of a session whose handshake is complete. It must be the last
@@ -48,7 +50,7 @@ void traffic_secrets_wipe(struct traffic_secrets *secrets);
  * 0, or -ENOTSUP (a cipher that no record path takes), -EPROTO (the library's state is not what this
  * code knows). */
 int traffic_keys_export(gnutls_session_t session, bool is_server,
-                        const struct traffic_secrets *secrets, struct traffic_keys *ret_keys);
+			const struct traffic_secrets *secrets, struct traffic_keys *ret_keys);
 void traffic_keys_wipe(struct traffic_keys *keys);
 
 #endif

@@ -17,9 +17,9 @@ struct transport {
 	gnutls_session_t session;
 	uint64_t bytes_in;
 	uint64_t bytes_out;
-	int error;      /* errno of what ended the connection, 0 */
-	bool end;       /* the peer's FIN was read */
-	bool too_much;  /* TRANSPORT_BYTES_MAX was reached */
+	int error;        /* errno of what ended the connection, 0 */
+	bool end;         /* the peer's FIN was read */
+	bool too_much;    /* TRANSPORT_BYTES_MAX was reached */
 	uint8_t first[5]; /* the first bytes that came, min(bytes_in, 5) of them */
 	/* Where reading stands in the current record (RFC 8446, 5.1): */
 	uint8_t header[5];

@@ -11,7 +11,7 @@
 #include "handshake-task.h"
 #include "offload-relay.h"
 
-#define ENGINE_NAME "server.example"
+#define ENGINE_NAME        "server.example"
 #define ENGINE_CLIENT_NAME "client.example"
 
 struct engine {

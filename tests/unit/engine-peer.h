@@ -17,12 +17,12 @@ struct engine_peer {
 	bool server;
 	const char *priority;
 	gnutls_certificate_credentials_t credentials;
-	const char *alpn;         /* one protocol, NULL: none */
-	const char *server_name;  /* NULL: none */
-	bool wants_certificate;   /* as server: of the client */
-	int refuses;              /* the alert to refuse the other's certificate with; 0: trusts all */
-	size_t piece;             /* bytes per segment; 0: each flight in one */
-	bool ends_writing;        /* FIN right behind its Finished instead of a greeting */
+	const char *alpn;        /* one protocol, NULL: none */
+	const char *server_name; /* NULL: none */
+	bool wants_certificate;  /* as server: of the client */
+	int refuses;       /* the alert to refuse the other's certificate with; 0: trusts all */
+	size_t piece;      /* bytes per segment; 0: each flight in one */
+	bool ends_writing; /* FIN right behind its Finished instead of a greeting */
 	unsigned max_record_size; /* asks for smaller records; 0: does not */
 	/* What it saw: */
 	int error;       /* of the handshake or of reading afterwards; 0 */

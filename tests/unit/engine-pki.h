@@ -17,8 +17,8 @@ struct engine_leaf {
 	const char *common_name;
 	const char *dns; /* a subject alternative name */
 	gnutls_pk_algorithm_t algorithm;
-	int starts; /* days from now */
-	int ends;   /* days from now; 0: 10 */
+	int starts;  /* days from now */
+	int ends;    /* days from now; 0: 10 */
 	bool client; /* purpose: client instead of server */
 };
 
