@@ -22,10 +22,11 @@ static int block_refuse(const struct pem_block *block, const char *path, const c
 			struct problem *problem)
 {
 	if (strstr(block->label, "PRIVATE KEY"))
-		return problem_set(problem,
-				   "%s \"%s\": there is a private key in line %u; keep it in a file of"
-				   " its own",
-				   what, path, block->line);
+		return problem_set(
+		    problem,
+		    "%s \"%s\": there is a private key in line %u; keep it in a file of"
+		    " its own",
+		    what, path, block->line);
 	if (!strcmp(block->label, "TRUSTED CERTIFICATE"))
 		return problem_set(problem,
 				   "%s \"%s\": line %u begins a \"TRUSTED CERTIFICATE\", which only"
@@ -43,7 +44,8 @@ static int block_read(const struct pem_block *block, const char *path, const cha
 
 	if (!label_is_certificate(block->label))
 		return block_refuse(block, path, what, problem);
-	larger = reallocarray(certificates->items, certificates->count + 1, sizeof(*larger));
+	larger =
+	    reallocarray(certificates->items, certificates->count + 1, sizeof(gnutls_x509_crt_t));
 	if (!larger)
 		return problem_set(problem, "out of memory");
 	certificates->items = larger;
@@ -86,8 +88,10 @@ int certificate_file_read(const char *path, const char *what, unsigned most,
 			goto fail;
 	}
 	if (more < 0) {
-		problem_set(problem, "%s \"%s\": the \"%s\" in line %u has no end; the file is cut"
-			    " off or damaged", what, path, block.label, block.line);
+		problem_set(problem,
+			    "%s \"%s\": the \"%s\" in line %u has no end; the file is cut"
+			    " off or damaged",
+			    what, path, block.label, block.line);
 		goto fail;
 	}
 	if (!certificates.count) {
@@ -142,22 +146,21 @@ static int chain_check(const char *path, const struct certificates *chain, struc
 	for (unsigned i = 0; i < chain->count; i++) {
 		gnutls_x509_crt_get_pk_algorithm(chain->items[i], &bits);
 		if (certificate_is_weak(chain->items[i]))
-			return problem_set(problem,
-					   "certificate \"%s\": the key of \"%s\" is too weak (%u"
-					   " bits); RSA needs 2048",
-					   path, certificate_name(chain->items[i], one, sizeof(one)),
-					   bits);
+			return problem_set(
+			    problem,
+			    "certificate \"%s\": the key of \"%s\" is too weak (%u"
+			    " bits); RSA needs 2048",
+			    path, certificate_name(chain->items[i], one, sizeof(one)), bits);
 	}
 	for (unsigned i = 0; i + 1 < chain->count; i++)
 		if (!gnutls_x509_crt_check_issuer(chain->items[i], chain->items[i + 1]))
 			return problem_set(
-				problem,
-				"certificate \"%s\": number %u (\"%s\") is not the issuer of the one"
-				" before it (\"%s\"); begin with the own certificate, each issuer"
-				" behind what it issued",
-				path, i + 2,
-				certificate_name(chain->items[i + 1], one, sizeof(one)),
-				certificate_name(chain->items[i], other, sizeof(other)));
+			    problem,
+			    "certificate \"%s\": number %u (\"%s\") is not the issuer of the one"
+			    " before it (\"%s\"); begin with the own certificate, each issuer"
+			    " behind what it issued",
+			    path, i + 2, certificate_name(chain->items[i + 1], one, sizeof(one)),
+			    certificate_name(chain->items[i], other, sizeof(other)));
 	return 0;
 }
 
@@ -189,8 +192,8 @@ const char *certificate_name(gnutls_x509_crt_t certificate, char *buffer, size_t
 {
 	for (unsigned i = 0;; i++) {
 		size_t length = size;
-		int type = gnutls_x509_crt_get_subject_alt_name(certificate, i, buffer, &length,
-								NULL);
+		int type =
+		    gnutls_x509_crt_get_subject_alt_name(certificate, i, buffer, &length, NULL);
 
 		if (type == GNUTLS_SAN_DNSNAME)
 			break;

@@ -15,12 +15,13 @@ struct certificates {
 	unsigned count;
 };
 
-/* Reads every certificate of the file, at most most. A block that is no certificate, that is broken or
- * cut off is a problem: nothing is skipped. */
+/* Reads every certificate of the file, at most most. A block that is no certificate, that is broken
+ * or cut off is a problem: nothing is skipped. */
 int certificate_file_read(const char *path, const char *what, unsigned most,
 			  struct certificates *ret_certificates, struct problem *problem);
-/* The same, for what a server or client shows: the first is its own, each other is the issuer of the
- * one before it; key type, key size and signature are good enough for TLS today. Dates are not judged. */
+/* The same, for what a server or client shows: the first is its own, each other is the issuer of
+ * the one before it; key type, key size and signature are good enough for TLS today. Dates are not
+ * judged. */
 int certificate_chain_read(const char *path, struct certificates *ret_chain,
 			   struct problem *problem);
 void certificates_done(struct certificates *certificates);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// handshaked --check: goes through everything that a start would need, and goes on after an error, so
-// that one run tells all. Looks only; starts, changes and contacts nothing.
+// handshaked --check: goes through everything that a start would need, and goes on after an error,
+// so that one run tells all. Looks only; starts, changes and contacts nothing.
 #include "check.h"
 
 #include <errno.h>
@@ -31,7 +31,7 @@ struct report {
 };
 
 static void tell(struct report *report, enum level level, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 
 static void tell(struct report *report, enum level level, const char *format, ...)
 {
@@ -82,7 +82,8 @@ static void check_socket(struct report *report, const struct config *config)
 		     config->socket, (unsigned)geteuid(), directory);
 	else if ((status.st_mode & S_IWOTH) && !(status.st_mode & S_ISVTX))
 		tell(report, ERROR,
-		     "socket %s: everybody may replace the socket, for everybody may write to \"%s\";"
+		     "socket %s: everybody may replace the socket, for everybody may write to "
+		     "\"%s\";"
 		     " chmod o-w it",
 		     config->socket, directory);
 	else
@@ -112,8 +113,8 @@ static void check_dates(struct report *report, const struct config_profile *prof
 		     profile->name, path, name, certificate_time(from, date, sizeof(date)));
 	else
 		tell(report, until - now < CERTIFICATE_WARNING ? WARNING : OK,
-		     "[profile %s] certificate %s: %s: %s %s (%lld days)", profile->name, path, name,
-		     until - now < CERTIFICATE_WARNING ? "expires soon, on" : "valid until",
+		     "[profile %s] certificate %s: %s: %s %s (%lld days)", profile->name, path,
+		     name, until - now < CERTIFICATE_WARNING ? "expires soon, on" : "valid until",
 		     certificate_time(until, date, sizeof(date)), (long long)(until - now) / DAY);
 }
 
@@ -222,7 +223,8 @@ static void check_trust(struct report *report, const struct config_profile *prof
 	if (expired == trust_anchors(trust)->count)
 		tell(report, ERROR, "[profile %s] trust %s: every authority has expired (%u)",
 		     profile->name, source, expired);
-	else if (expired && strcmp(source, "system")) // Distributions ship some; nobody can help it.
+	else if (expired &&
+		 strcmp(source, "system") != 0) // Distributions ship some; nobody can help it.
 		tell(report, WARNING, "[profile %s] trust %s: %u authorities, %u of them expired",
 		     profile->name, source, trust_anchors(trust)->count, expired);
 	else
@@ -264,8 +266,9 @@ static void check_kernel(struct report *report, const struct config_profile *pro
 				 version == CONFIG_TLS13 ? "TLS1.3" : "TLS1.2");
 		}
 	if (missing_count)
-		tell(report, missing_count == total ? level : WARNING, "[profile %s] records = %s: the kernel does not take %s",
-		     profile->name, config_records_word(profile->records), missing);
+		tell(report, missing_count == total ? level : WARNING,
+		     "[profile %s] records = %s: the kernel does not take %s", profile->name,
+		     config_records_word(profile->records), missing);
 	else
 		tell(report, OK, "[profile %s] records = %s: the kernel takes all its ciphers",
 		     profile->name, config_records_word(profile->records));

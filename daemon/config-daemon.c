@@ -43,10 +43,9 @@ static int read_socket(struct config_reader *reader, const char *value)
 	if (config_value_path(reader, value, &reader->config->socket) < 0)
 		return -1;
 	if (strlen(reader->config->socket) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-		return config_problem(reader,
-				      "socket = \"%s\": a Unix socket's path has at most %zu bytes",
-				      reader->config->socket,
-				      sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+		return config_problem(
+		    reader, "socket = \"%s\": a Unix socket's path has at most %zu bytes",
+		    reader->config->socket, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
 	return 0;
 }
 
@@ -125,20 +124,20 @@ static int read_log_level(struct config_reader *reader, const char *value)
 }
 
 const struct config_key config_daemon_keys[] = {
-	{.name = "workers", .read = read_workers},
-	{.name = "relays", .read = read_relays},
-	{.name = "socket", .read = read_socket},
-	{.name = "socket-mode", .read = read_socket_mode},
-	{.name = "socket-group", .read = read_socket_group},
-	{.name = "user", .read = read_user},
-	{.name = "handshakes-total", .read = read_handshakes_total},
-	{.name = "handshakes-per-user", .read = read_handshakes_per_user},
-	{.name = "clients-total", .read = read_clients_total},
-	{.name = "relayed-total", .read = read_relayed_total},
-	{.name = "relayed-per-user", .read = read_relayed_per_user},
-	{.name = "stop-timeout-ms", .read = read_stop_timeout},
-	{.name = "log-level", .read = read_log_level},
-	{},
+    {.name = "workers", .read = read_workers},
+    {.name = "relays", .read = read_relays},
+    {.name = "socket", .read = read_socket},
+    {.name = "socket-mode", .read = read_socket_mode},
+    {.name = "socket-group", .read = read_socket_group},
+    {.name = "user", .read = read_user},
+    {.name = "handshakes-total", .read = read_handshakes_total},
+    {.name = "handshakes-per-user", .read = read_handshakes_per_user},
+    {.name = "clients-total", .read = read_clients_total},
+    {.name = "relayed-total", .read = read_relayed_total},
+    {.name = "relayed-per-user", .read = read_relayed_per_user},
+    {.name = "stop-timeout-ms", .read = read_stop_timeout},
+    {.name = "log-level", .read = read_log_level},
+    {},
 };
 
 int config_daemon_defaults(struct config_reader *reader)
@@ -147,7 +146,8 @@ int config_daemon_defaults(struct config_reader *reader)
 
 	config->relays = 1;
 	config->socket = strdup(HANDSHAKE_SOCKET_DEFAULT);
-	config->socket_mode = 0666; // Who may do what is each profile's "allow", not the socket's mode.
+	config->socket_mode =
+	    0666; // Who may do what is each profile's "allow", not the socket's mode.
 	config->socket_group = (gid_t)-1;
 	config->handshakes_total = 4096;
 	config->handshakes_per_user = 1024;

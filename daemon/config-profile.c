@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The keys of [profile NAME], their defaults, and what makes a profile as a whole senseless or unsafe.
-// May look users and groups up; opens no file that a profile names.
+// The keys of [profile NAME], their defaults, and what makes a profile as a whole senseless or
+// unsafe. May look users and groups up; opens no file that a profile names.
 #include "config-reader.h"
 
 #include <stdlib.h>
@@ -12,8 +12,8 @@ enum {
 	PROFILES_MAX = 1024,
 	CERTIFICATES_MAX = 20000,
 	ALLOW_MAX = 256,
-	ALPN_MAX = 8,        // What GnuTLS 3.7 holds: eight names
-	ALPN_NAME_MAX = 31,  // of 31 bytes.
+	ALPN_MAX = 8,       // What GnuTLS 3.7 holds: eight names
+	ALPN_NAME_MAX = 31, // of 31 bytes.
 	TIMEOUT_DEFAULT_MS = 10000,
 	TIMEOUT_MAX_MS = 600000,
 	LINE_COPY = 256, // libinih's lines are shorter
@@ -24,7 +24,7 @@ static void *grow(struct config_reader *reader, void *array, size_t count, size_
 {
 	char *larger = array;
 
-	if ((count & (count - 1)) == 0) { // 0 and each power of two: the room is full
+	if (!larger || (count & (count - 1)) == 0) { // at each power of two the room is full
 		larger = reallocarray(array, count ? count * 2 : 1, size);
 		if (!larger) {
 			config_problem(reader, "out of memory");
@@ -93,7 +93,7 @@ static int read_private_key(struct config_reader *reader, const char *value)
 
 static int read_trust(struct config_reader *reader, const char *value)
 {
-	if (strcmp(value, "system"))
+	if (strcmp(value, "system") != 0)
 		return config_value_path(reader, value, &reader->profile->trust);
 	reader->profile->trust = strdup(value);
 	return reader->profile->trust ? 0 : config_problem(reader, "out of memory");
@@ -212,7 +212,7 @@ static int list_read(struct config_reader *reader, const char *value,
 
 	if (strlen(value) >= sizeof(copy))
 		return config_problem(reader, "%s: the line is too long", reader->word);
-	strcpy(copy, value);
+	memcpy(copy, value, strlen(value) + 1);
 	if (!*value)
 		return config_problem(reader, "%s has no value", reader->word);
 	while ((word = config_value_next(&cursor)))
@@ -295,23 +295,23 @@ static int read_insecure(struct config_reader *reader, const char *value)
 }
 
 const struct config_key config_profile_keys[] = {
-	{.name = "role", .read = read_role},
-	{.name = "certificate", .read = read_certificate, .repeated = true},
-	{.name = "private-key", .read = read_private_key, .repeated = true},
-	{.name = "trust", .read = read_trust},
-	{.name = "revocation-list", .read = read_revocation_list},
-	{.name = "client-certificates", .read = read_client_certificates},
-	{.name = "alpn", .read = read_alpn, .list = true},
-	{.name = "alpn-required", .read = read_alpn_required},
-	{.name = "min-version", .read = read_min_version},
-	{.name = "ciphers", .read = read_ciphers, .list = true},
-	{.name = "cipher-order", .read = read_cipher_order},
-	{.name = "allow", .read = read_allow, .list = true},
-	{.name = "timeout-ms", .read = read_timeout},
-	{.name = "records", .read = read_records},
-	{.name = "unknown-server-name", .read = read_unknown_name},
-	{.name = "insecure-no-verification", .read = read_insecure},
-	{},
+    {.name = "role", .read = read_role},
+    {.name = "certificate", .read = read_certificate, .repeated = true},
+    {.name = "private-key", .read = read_private_key, .repeated = true},
+    {.name = "trust", .read = read_trust},
+    {.name = "revocation-list", .read = read_revocation_list},
+    {.name = "client-certificates", .read = read_client_certificates},
+    {.name = "alpn", .read = read_alpn, .list = true},
+    {.name = "alpn-required", .read = read_alpn_required},
+    {.name = "min-version", .read = read_min_version},
+    {.name = "ciphers", .read = read_ciphers, .list = true},
+    {.name = "cipher-order", .read = read_cipher_order},
+    {.name = "allow", .read = read_allow, .list = true},
+    {.name = "timeout-ms", .read = read_timeout},
+    {.name = "records", .read = read_records},
+    {.name = "unknown-server-name", .read = read_unknown_name},
+    {.name = "insecure-no-verification", .read = read_insecure},
+    {},
 };
 
 static int name_check(struct config_reader *reader, const char *name)
@@ -322,7 +322,8 @@ static int name_check(struct config_reader *reader, const char *name)
 		return config_problem(reader, "profile name \"%s\" is too long; at most %d bytes",
 				      name, HANDSHAKE_PROFILE_NAME_SIZE - 1);
 	for (const char *c = name; *c; c++)
-		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_", *c))
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_",
+			    *c))
 			return config_problem(reader,
 					      "profile name \"%s\" has \"%c\" in it; letters,"
 					      " digits and \"._-\" are allowed",
@@ -377,12 +378,11 @@ int config_profile_finish(struct config_reader *reader)
 					 " \"certificate\" and \"private-key\"",
 					 profile->name);
 	if (!profile->trust && profile->client_certificates != CONFIG_CLIENT_NONE)
-		return config_problem_at(reader, line,
-					 "[profile %s]: client-certificates = %s needs \"trust\":"
-					 " say whose certificates are good",
-					 profile->name,
-					 config_client_certificates_word(
-						 profile->client_certificates));
+		return config_problem_at(
+		    reader, line,
+		    "[profile %s]: client-certificates = %s needs \"trust\":"
+		    " say whose certificates are good",
+		    profile->name, config_client_certificates_word(profile->client_certificates));
 	if (profile->client_certificates != CONFIG_CLIENT_NONE && !profile->certificate_count)
 		return config_problem_at(reader, line,
 					 "[profile %s]: client-certificates is for servers, and the"
@@ -400,10 +400,11 @@ int config_profile_finish(struct config_reader *reader)
 					 " nobody's certificate is looked at",
 					 profile->name);
 	if (profile->insecure_no_verification && !(profile->roles & CONFIG_ROLE_CLIENT))
-		return config_problem_at(reader, line,
-					 "[profile %s]: insecure-no-verification is for clients, and"
-					 " the role is server",
-					 profile->name);
+		return config_problem_at(
+		    reader, line,
+		    "[profile %s]: insecure-no-verification is for clients, and"
+		    " the role is server",
+		    profile->name);
 	if (profile->insecure_no_verification && profile->roles == CONFIG_ROLE_CLIENT &&
 	    (profile->trust || profile->revocation_list))
 		return config_problem_at(reader, line,

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Inside of the configuration's reading: the place in the file, and the values of keys. Only config*.c
- * include it. */
+/* Inside of the configuration's reading: the place in the file, and the values of keys. Only
+ * config*.c include it. */
 #ifndef CONFIG_READER_H
 #define CONFIG_READER_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "config.h"
 #include "config-words.h"
+#include "config.h"
 
 enum { CONFIG_KEYS_MAX = 32 }; /* per kind of section */
 
@@ -24,7 +24,7 @@ struct config_key {
 struct config_reader {
 	struct config *config;
 	struct problem *problem;
-	char *directory; /* of the file, with the final '/' */
+	char *directory;  /* of the file, with the final '/' */
 	const char *text; /* the file; NUL-terminated */
 	const char *position;
 	unsigned line;
@@ -33,7 +33,7 @@ struct config_reader {
 	/* The section that the current line is in: */
 	char section[80]; /* as it was written; "": none yet */
 	const struct config_key *keys;
-	const struct config_key *key; /* of the line before; NULL behind a section's head */
+	const struct config_key *key;   /* of the line before; NULL behind a section's head */
 	unsigned seen[CONFIG_KEYS_MAX]; /* line of each of keys, 0: not seen */
 	struct config_profile *profile; /* NULL in [daemon] */
 	unsigned daemon_line;
@@ -44,9 +44,9 @@ struct config_reader {
 
 /* Sets the problem with "PATH:LINE: " in front. Returns -1. */
 int config_problem(struct config_reader *reader, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3)));
 int config_problem_at(struct config_reader *reader, unsigned line, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 
 extern const struct config_key config_daemon_keys[];
 extern const struct config_key config_profile_keys[];

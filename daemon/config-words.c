@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The words of the configuration file, and which known word somebody may have meant. Plain tables and
-// plain computation; knows nothing of files or lines.
+// The words of the configuration file, and which known word somebody may have meant. Plain tables
+// and plain computation; knows nothing of files or lines.
 #include "config-words.h"
 
 #include <stdio.h>
@@ -10,64 +10,64 @@
 #include "config.h"
 
 const struct config_word config_role_words[] = {
-	{"client", CONFIG_ROLE_CLIENT},
-	{"server", CONFIG_ROLE_SERVER},
-	{"both", CONFIG_ROLE_CLIENT | CONFIG_ROLE_SERVER},
-	{},
+    {"client", CONFIG_ROLE_CLIENT},
+    {"server", CONFIG_ROLE_SERVER},
+    {"both", CONFIG_ROLE_CLIENT | CONFIG_ROLE_SERVER},
+    {},
 };
 
 const struct config_word config_client_certificates_words[] = {
-	{"none", CONFIG_CLIENT_NONE},
-	{"request", CONFIG_CLIENT_REQUEST},
-	{"require", CONFIG_CLIENT_REQUIRE},
-	{},
+    {"none", CONFIG_CLIENT_NONE},
+    {"request", CONFIG_CLIENT_REQUEST},
+    {"require", CONFIG_CLIENT_REQUIRE},
+    {},
 };
 
 const struct config_word config_records_words[] = {
-	{"kernel", CONFIG_RECORDS_KERNEL},
-	{"relay", CONFIG_RECORDS_RELAY},
-	{"auto", CONFIG_RECORDS_AUTO},
-	{},
+    {"kernel", CONFIG_RECORDS_KERNEL},
+    {"relay", CONFIG_RECORDS_RELAY},
+    {"auto", CONFIG_RECORDS_AUTO},
+    {},
 };
 
 const struct config_word config_version_words[] = {
-	{"TLS1.2", CONFIG_TLS12},
-	{"TLS1.3", CONFIG_TLS13},
-	{},
+    {"TLS1.2", CONFIG_TLS12},
+    {"TLS1.3", CONFIG_TLS13},
+    {},
 };
 
 const struct config_word config_cipher_words[] = {
-	{"AES-128-GCM", CONFIG_AES_128_GCM},
-	{"AES-256-GCM", CONFIG_AES_256_GCM},
-	{"CHACHA20-POLY1305", CONFIG_CHACHA20_POLY1305},
-	{"AES-128-CCM", CONFIG_AES_128_CCM},
-	{},
+    {"AES-128-GCM", CONFIG_AES_128_GCM},
+    {"AES-256-GCM", CONFIG_AES_256_GCM},
+    {"CHACHA20-POLY1305", CONFIG_CHACHA20_POLY1305},
+    {"AES-128-CCM", CONFIG_AES_128_CCM},
+    {},
 };
 
 const struct config_word config_order_words[] = {
-	{"server", 0},
-	{"client", 1},
-	{},
+    {"server", 0},
+    {"client", 1},
+    {},
 };
 
 const struct config_word config_boolean_words[] = {
-	{"yes", 1},
-	{"no", 0},
-	{},
+    {"yes", 1},
+    {"no", 0},
+    {},
 };
 
 const struct config_word config_unknown_words[] = {
-	{"refuse", 1},
-	{"default-certificate", 0},
-	{},
+    {"refuse", 1},
+    {"default-certificate", 0},
+    {},
 };
 
 const struct config_word config_log_level_words[] = {
-	{"error", CONFIG_LOG_ERROR},
-	{"warning", CONFIG_LOG_WARNING},
-	{"info", CONFIG_LOG_INFO},
-	{"debug", CONFIG_LOG_DEBUG},
-	{},
+    {"error", CONFIG_LOG_ERROR},
+    {"warning", CONFIG_LOG_WARNING},
+    {"info", CONFIG_LOG_INFO},
+    {"debug", CONFIG_LOG_DEBUG},
+    {},
 };
 
 const struct config_word *config_word_find(const struct config_word *words, const char *text)

@@ -15,17 +15,17 @@ extern const struct config_word config_client_certificates_words[];
 extern const struct config_word config_records_words[];
 extern const struct config_word config_version_words[];
 extern const struct config_word config_cipher_words[];
-extern const struct config_word config_order_words[];    /* 1: client */
-extern const struct config_word config_boolean_words[];  /* yes, no */
-extern const struct config_word config_unknown_words[];  /* 1: refuse */
+extern const struct config_word config_order_words[];   /* 1: client */
+extern const struct config_word config_boolean_words[]; /* yes, no */
+extern const struct config_word config_unknown_words[]; /* 1: refuse */
 extern const struct config_word config_log_level_words[];
 
 /* The word's entry, or NULL. Exact: case counts. */
 const struct config_word *config_word_find(const struct config_word *words, const char *text);
 /* The word of a value, or "?". */
 const char *config_word_of(const struct config_word *words, int value);
-/* The known word that is nearest to text, or NULL when none is near enough to be meant. words has count
- * strings. */
+/* The known word that is nearest to text, or NULL when none is near enough to be meant. words has
+ * count strings. */
 const char *config_nearest(const char *text, const char *const *words, size_t count);
 const char *config_word_nearest(const struct config_word *words, const char *text);
 /* "kernel, relay or auto" into buffer. */

@@ -89,16 +89,16 @@ static int section_begin(struct config_reader *reader, const char *name)
 		snprintf(first, sizeof(first), "%.*s", (int)strcspn(name, " \t"), name);
 		nearest = config_nearest(first, (const char *const[]){"daemon", "profile"}, 2);
 		if (nearest)
-			return config_problem(reader,
-					      "unknown section [%s]; did you mean [%s]?", name,
+			return config_problem(reader, "unknown section [%s]; did you mean [%s]?",
+					      name,
 					      !strcmp(nearest, "daemon") ? known[0] : known[1]);
 	}
 	return config_problem(reader, "unknown section [%s]; known: [%s] and [%s]", name, known[0],
 			      known[1]);
 }
 
-// A line that begins with '[': libinih keeps only 49 bytes of it, does not say where a section begins,
-// and nothing at all of one without keys.
+// A line that begins with '[': libinih keeps only 49 bytes of it, does not say where a section
+// begins, and nothing at all of one without keys.
 static int section_line(struct config_reader *reader, const char *line)
 {
 	char name[sizeof(reader->section)];
@@ -183,14 +183,13 @@ static int key_read(struct config_reader *reader, const char *name, const char *
 	const struct config_key *key = reader->keys;
 	size_t i = 0;
 
-	for (; key->name && strcmp(key->name, name); key++)
+	for (; key->name && strcmp(key->name, name) != 0; key++)
 		i++;
 	if (!key->name)
 		return key_unknown(reader, name);
 	if (reader->seen[i] && !key->repeated)
-		return config_problem(reader,
-				      "%s = \"%s\": the key is in [%s] already, in line %u", name,
-				      value, reader->section, reader->seen[i]);
+		return config_problem(reader, "%s = \"%s\": the key is in [%s] already, in line %u",
+				      name, value, reader->section, reader->seen[i]);
 	reader->seen[i] = reader->line;
 	reader->key = key;
 	reader->word = key->name;
@@ -218,8 +217,10 @@ static int line_handle(void *user, const char *section, const char *name, const 
 	if (reader->problem->text[0])
 		return 0;
 	if (!reader->section[0])
-		config_problem(reader, "\"%s = %s\" stands before the first section; write [daemon]"
-			       " or [profile NAME] above it", name, value);
+		config_problem(reader,
+			       "\"%s = %s\" stands before the first section; write [daemon]"
+			       " or [profile NAME] above it",
+			       name, value);
 	else if (reader->indented && reader->key)
 		continuation_read(reader, value);
 	else
@@ -263,9 +264,10 @@ static int file_parse(struct config_reader *reader, const struct file *file)
 	if (reader->problem->text[0] || section_end(reader) < 0)
 		return -1;
 	if (!reader->config->profile_count)
-		return problem_set(reader->problem,
-				   "%s: there is no profile; add a section such as [profile default]",
-				   reader->config->path);
+		return problem_set(
+		    reader->problem,
+		    "%s: there is no profile; add a section such as [profile default]",
+		    reader->config->path);
 	return 0;
 }
 

@@ -11,12 +11,14 @@
 
 #include "problem.h"
 
-enum config_roles { /* a set */
+/* A set. */
+enum config_roles {
 	CONFIG_ROLE_CLIENT = 1,
 	CONFIG_ROLE_SERVER = 2,
 };
 
-enum config_client_certificates { /* in order of strictness */
+/* In order of strictness. */
+enum config_client_certificates {
 	CONFIG_CLIENT_NONE,
 	CONFIG_CLIENT_REQUEST,
 	CONFIG_CLIENT_REQUIRE,
@@ -69,7 +71,7 @@ struct config_profile {
 	unsigned roles; /* of enum config_roles; both unless "role" says otherwise */
 	struct config_certificate *certificates;
 	size_t certificate_count;
-	char *trust; /* path of a PEM bundle; "system"; NULL: not given */
+	char *trust;           /* path of a PEM bundle; "system"; NULL: not given */
 	char *revocation_list; /* path of a PEM file of CRLs, or NULL */
 	enum config_client_certificates client_certificates;
 	char **alpn; /* in order of preference; NULL-terminated, NULL: none */
@@ -78,12 +80,13 @@ struct config_profile {
 	enum config_version min_version;
 	enum config_cipher ciphers[CONFIG_CIPHERS];
 	size_t cipher_count;
-	bool client_order; /* cipher-order = client; the server's decides otherwise */
+	bool client_order;         /* cipher-order = client; the server's decides otherwise */
 	struct config_allow allow; /* none given: root and the daemon's own user */
 	uint32_t timeout_ms;
 	enum config_records records;
-	bool insecure_no_verification; /* insecure-no-verification = yes: client role, no check of the server */
-	bool unknown_name_refused; /* unknown-server-name = refuse | default-certificate */
+	bool insecure_no_verification; /* insecure-no-verification = yes: client role, no check of
+					  the server */
+	bool unknown_name_refused;     /* unknown-server-name = refuse | default-certificate */
 };
 
 struct config {
@@ -96,12 +99,12 @@ struct config {
 	char *user;         /* what workers become when the daemon was started as root */
 	uid_t uid;          /* of user */
 	gid_t gid;
-	unsigned handshakes_total;    /* under way at once, all workers */
+	unsigned handshakes_total; /* under way at once, all workers */
 	unsigned handshakes_per_user;
-	unsigned clients_total;       /* connections of programs, all workers */
-	unsigned relayed_total;       /* established relayed connections */
+	unsigned clients_total; /* connections of programs, all workers */
+	unsigned relayed_total; /* established relayed connections */
 	unsigned relayed_per_user;
-	unsigned stop_timeout_ms;     /* what SIGTERM gives to handshakes under way */
+	unsigned stop_timeout_ms; /* what SIGTERM gives to handshakes under way */
 	enum config_log_level log_level;
 	struct config_profile *profiles;
 	size_t profile_count;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A profile's certificates with their keys in GnuTLS's form, and the choice among them by server_name.
-// Reads the files that the profile names when it is loaded; a handshake opens nothing.
+// A profile's certificates with their keys in GnuTLS's form, and the choice among them by
+// server_name. Reads the files that the profile names when it is loaded; a handshake opens nothing.
 //
-// GnuTLS's own choice goes through all certificates of a credentials object, and its retrieve callback
-// does not tell which key types the client's TLS 1.2 suites allow. So there is one small credentials
-// object for each set of certificates that serve a name, found through server-names.c, and within it
-// GnuTLS chooses by suite, signature algorithm and curve, as it does best.
+// GnuTLS's own choice goes through all certificates of a credentials object, and its retrieve
+// callback does not tell which key types the client's TLS 1.2 suites allow. So there is one small
+// credentials object for each set of certificates that serve a name, found through server-names.c,
+// and within it GnuTLS chooses by suite, signature algorithm and curve, as it does best.
 #include "credentials.h"
 
 #include <gnutls/abstract.h>
@@ -88,8 +88,8 @@ static int pair_give(gnutls_certificate_credentials_t credentials, const struct 
 			gnutls_privkey_deinit(handle);
 		return error;
 	}
-	// Takes the handle and what the list refers to. When it fails it does not tell how much it took;
-	// then a few bytes may be lost, once, which is better than freed twice.
+	// Takes the handle and what the list refers to. When it fails it does not tell how much it
+	// took; then a few bytes may be lost, once, which is better than freed twice.
 	return gnutls_certificate_set_key(credentials, NULL, 0, list, (int)count, handle);
 }
 
@@ -125,8 +125,8 @@ static unsigned defaults_choose(const struct credentials *credentials, unsigned 
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < credentials->pair_count && count < most; i++) {
-		int kind = gnutls_x509_crt_get_pk_algorithm(credentials->pairs[i].chain.items[0],
-							    NULL);
+		int kind =
+		    gnutls_x509_crt_get_pk_algorithm(credentials->pairs[i].chain.items[0], NULL);
 		unsigned known = 0;
 
 		while (known < count && kinds[known] != kind)
@@ -146,8 +146,8 @@ static int groups_make(struct credentials *credentials, const struct trust *trus
 	const struct certificates *hints = trust ? trust_anchors(trust) : NULL;
 	const unsigned *numbers;
 
-	// The names of the authorities are a courtesy (RFC 8446, 4.2.4); a hundred of them would only
-	// make each handshake longer.
+	// The names of the authorities are a courtesy (RFC 8446, 4.2.4); a hundred of them would
+	// only make each handshake longer.
 	if (hints && (hints->count > 64 || hints->count * (total + 1) > HINTS_MAX))
 		hints = NULL;
 	credentials->groups = calloc(total + 1, sizeof(gnutls_certificate_credentials_t));
@@ -172,8 +172,8 @@ static int client_make(struct credentials *credentials, struct problem *problem)
 		return problem_set(problem, "out of memory");
 	for (unsigned i = 0; i < credentials->pair_count; i++)
 		numbers[i] = i;
-	error = group_new(credentials, numbers, credentials->pair_count, NULL,
-			  &credentials->client, problem);
+	error = group_new(credentials, numbers, credentials->pair_count, NULL, &credentials->client,
+			  problem);
 	free(numbers);
 	return error;
 }

@@ -12,24 +12,24 @@
 struct credentials;
 struct profile;
 
-/* Reads the files of the profile's certificates and private keys. trust (or NULL) gives the names of
- * the authorities that a client is told of. 0 and a new object, or -1 and a sentence. */
+/* Reads the files of the profile's certificates and private keys. trust (or NULL) gives the names
+ * of the authorities that a client is told of. 0 and a new object, or -1 and a sentence. */
 int credentials_new(const struct config_profile *config, const struct trust *trust,
 		    struct credentials **ret_credentials, struct problem *problem);
 void credentials_free(struct credentials *credentials);
-/* Borrowed. As server: the certificates for a client that names no server, NULL if the profile has no
- * certificate. As client: all certificates of the profile. */
+/* Borrowed. As server: the certificates for a client that names no server, NULL if the profile has
+ * no certificate. As client: all certificates of the profile. */
 gnutls_certificate_credentials_t credentials_server(const struct credentials *credentials);
 gnutls_certificate_credentials_t credentials_client(const struct credentials *credentials);
 
 /*
- * Gives a server's session the certificates for the server_name that its client sent. To be called from
- * the function of gnutls_handshake_set_post_client_hello_function(), on a session that has
- * profile->server; its result is what that function returns: 0, or GNUTLS_E_UNRECOGNIZED_NAME, which
- * deserves the alert unrecognized_name (112), where the profile refuses unknown names.
+ * Gives a server's session the certificates for the server_name that its client sent. To be called
+ * from the function of gnutls_handshake_set_post_client_hello_function(), on a session that has
+ * profile->server; its result is what that function returns: 0, or GNUTLS_E_UNRECOGNIZED_NAME,
+ * which deserves the alert unrecognized_name (112), where the profile refuses unknown names.
  *
- * Of several certificates for one name (ECDSA, RSA, Ed25519) GnuTLS itself then takes the one that fits
- * the client's suites and signature algorithms.
+ * Of several certificates for one name (ECDSA, RSA, Ed25519) GnuTLS itself then takes the one that
+ * fits the client's suites and signature algorithms.
  */
 int credentials_select(gnutls_session_t session, const struct profile *profile);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Reads whole small files: configuration, certificates, keys. Touches only the file it is given; never
-// waits for one, and never leaves what it read behind.
+// Reads whole small files: configuration, certificates, keys. Touches only the file it is given;
+// never waits for one, and never leaves what it read behind.
 #include "file.h"
 
 #include <errno.h>

@@ -14,8 +14,9 @@ struct file {
 	struct stat status; /* of the descriptor that was read, not of the name */
 };
 
-/* Reads a regular file of at most limit bytes. 0, to be freed with file_done(), or -1 and a sentence
- * that begins with what ("certificate", "trust", …) and the path. Never waits (a FIFO is refused). */
+/* Reads a regular file of at most limit bytes. 0, to be freed with file_done(), or -1 and a
+ * sentence that begins with what ("certificate", "trust", …) and the path. Never waits (a FIFO is
+ * refused). */
 int file_read(const char *path, const char *what, size_t limit, struct file *ret_file,
 	      struct problem *problem);
 /* Wipes and frees. */

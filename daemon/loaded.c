@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Reads the configuration and everything that it names, all or nothing. The only place from which the
-// daemon's handshakes get credentials; never called by a process that meets the network.
+// Reads the configuration and everything that it names, all or nothing. The only place from which
+// the daemon's handshakes get credentials; never called by a process that meets the network.
 #include "loaded.h"
 
 #include <stdlib.h>

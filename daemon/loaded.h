@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The configuration with everything that it names read into memory: what a generation of workers
- * needs, so that it never opens a file. Read-only once it is there, but for what trust remembers. */
+ * needs, so that it never opens a file. Read-only once it is there, but for what trust remembers.
+ */
 #ifndef LOADED_H
 #define LOADED_H
 
@@ -14,17 +15,17 @@ struct trust;       /* trust.h */
 
 struct profile {
 	const struct config_profile *config;
-	/* Server role: with the certificates for a client that names no server; NULL: no certificate, so
-	 * no server role. The session's function for the client's hello must call
+	/* Server role: with the certificates for a client that names no server; NULL: no
+	 * certificate, so no server role. The session's function for the client's hello must call
 	 * credentials_select(session, profile), which exchanges them by server_name. */
 	gnutls_certificate_credentials_t server;
-	/* Client role: with all certificates, of which GnuTLS takes the one that the server asks for;
-	 * NULL: no client role. */
+	/* Client role: with all certificates, of which GnuTLS takes the one that the server asks
+	 * for; NULL: no client role. */
 	gnutls_certificate_credentials_t client;
 	/* TLS priorities of the profile as server and as client; NULL: not in that role. */
 	gnutls_priority_t priority_server;
 	gnutls_priority_t priority_client;
-	struct trust *trust; /* NULL: the profile verifies nobody */
+	struct trust *trust;  /* NULL: the profile verifies nobody */
 	gnutls_datum_t *alpn; /* config->alpn in GnuTLS's form; config->alpn_count of them */
 	struct credentials *credentials; /* what server and client belong to */
 };

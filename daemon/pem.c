@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define BEGIN "-----BEGIN "
-#define END "-----END "
+#define END   "-----END "
 
 static unsigned lines_between(const char *from, const char *to)
 {

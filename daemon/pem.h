@@ -11,13 +11,13 @@ struct pem_reader {
 };
 
 struct pem_block {
-	char label[48]; /* "CERTIFICATE", cut off */
+	char label[48];      /* "CERTIFICATE", cut off */
 	gnutls_datum_t text; /* from BEGIN to END, inside the reader's text */
 	unsigned line;
 };
 
-/* 1 and the next block, 0 when there is none, -1 for a block without an end: ret_block->line and label
- * are set. Text between blocks is skipped, as the RFC allows. */
+/* 1 and the next block, 0 when there is none, -1 for a block without an end: ret_block->line and
+ * label are set. Text between blocks is skipped, as the RFC allows. */
 int pem_next(struct pem_reader *reader, struct pem_block *ret_block);
 
 #endif

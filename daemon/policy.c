@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Makes a decision out of a caller's request and the administrator's profile. Pure: opens and logs
-// nothing. A request tightens its profile, never loosens it; who may not use a profile learns nothing of
-// it.
+// nothing. A request tightens its profile, never loosens it; who may not use a profile learns
+// nothing of it.
 #include "policy.h"
 
 #include <string.h>
@@ -61,15 +61,17 @@ static int role_check(const struct profile *profile, enum request_role role,
 
 	if (!(config->roles & (unsigned)role)) {
 		failure_set(failure, FAILURE_DENIED, false,
-			    "The profile \"%s\" does not allow role=%s; its role is %s", config->name,
-			    word, config_word_of(config_role_words, (int)config->roles));
+			    "The profile \"%s\" does not allow role=%s; its role is %s",
+			    config->name, word,
+			    config_word_of(config_role_words, (int)config->roles));
 		return -1;
 	}
 	if (role == REQUEST_SERVER && !profile->server) {
-		failure_set(failure, FAILURE_UNSUPPORTED, false,
-			    "The profile \"%s\" has no certificate, so it cannot be a server's; give"
-			    " it \"certificate\" and \"private-key\"",
-			    config->name);
+		failure_set(
+		    failure, FAILURE_UNSUPPORTED, false,
+		    "The profile \"%s\" has no certificate, so it cannot be a server's; give"
+		    " it \"certificate\" and \"private-key\"",
+		    config->name);
 		return -1;
 	}
 	return 0;
@@ -88,7 +90,7 @@ static int alpn_decide(const struct config_profile *config, const struct request
 	for (unsigned i = 0; i < request->alpn_count; i++) {
 		size_t j = 0;
 
-		while (j < config->alpn_count && strcmp(config->alpn[j], request->alpn[i]))
+		while (j < config->alpn_count && strcmp(config->alpn[j], request->alpn[i]) != 0)
 			j++;
 		if (config->alpn_count && j == config->alpn_count) {
 			failure_set(failure, FAILURE_DENIED, false,
@@ -168,10 +170,11 @@ int policy_decide(const struct loaded *loaded, const struct caller *caller,
 	if (!profile)
 		return profile_unknown(loaded, caller, request->profile, failure);
 	if (!caller_allowed(&profile->config->allow, caller)) {
-		failure_set(failure, FAILURE_DENIED, false,
-			    "The user %u may not use the profile \"%s\"; its \"allow\" does not name"
-			    " that user",
-			    (unsigned)caller->uid, request->profile);
+		failure_set(
+		    failure, FAILURE_DENIED, false,
+		    "The user %u may not use the profile \"%s\"; its \"allow\" does not name"
+		    " that user",
+		    (unsigned)caller->uid, request->profile);
 		return -1;
 	}
 	if (role_check(profile, request->role, failure) < 0 ||

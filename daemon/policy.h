@@ -10,8 +10,8 @@
 #include "outcome.h"
 #include "request.h"
 
-/* Everything that one handshake needs to know. Plain data, copied by value; alpn points into itself by
- * index, profile into the generation's struct loaded. */
+/* Everything that one handshake needs to know. Plain data, copied by value; alpn points into itself
+ * by index, profile into the generation's struct loaded. */
 struct decision {
 	const struct profile *profile;
 	enum request_role role;
@@ -26,7 +26,7 @@ struct decision {
 
 /* 0, or -1 with a failure of class request, denied or unsupported. */
 int policy_decide(const struct loaded *loaded, const struct caller *caller,
-                  const struct request *request, struct decision *ret_decision,
-                  struct failure *failure);
+		  const struct request *request, struct decision *ret_decision,
+		  struct failure *failure);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// One sentence about what went wrong. Touches nothing but the object; never logs, never replaces the
-// first problem by a later one.
+// One sentence about what went wrong. Touches nothing but the object; never logs, never replaces
+// the first problem by a later one.
 #include "problem.h"
 
 #include <stdarg.h>

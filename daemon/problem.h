@@ -7,8 +7,9 @@ struct problem {
 	char text[640]; /* "" as long as nothing went wrong */
 };
 
-/* Sets the text unless there is one already. Returns -1, so that "return problem_set(…)" reads well. */
+/* Sets the text unless there is one already. Returns -1, so that "return problem_set(…)" reads
+ * well. */
 int problem_set(struct problem *problem, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Reads a program's packet into a request, and asks the kernel who sent it. Judges form only: what is
-// allowed is policy.c's business. Never believes what a program says of itself.
+// Reads a program's packet into a request, and asks the kernel who sent it. Judges form only: what
+// is allowed is policy.c's business. Never believes what a program says of itself.
 #include "request.h"
 
 #include <arpa/inet.h>
@@ -60,7 +60,7 @@ static int read_profile(struct request *request, const char *value, struct failu
 	if (!*value || strlen(value) >= sizeof(request->profile))
 		return refuse(failure, HANDSHAKE_KEY_PROFILE, value,
 			      "a profile's name has 1 to 63 bytes");
-	strcpy(request->profile, value);
+	memcpy(request->profile, value, strlen(value) + 1);
 	return 0;
 }
 
@@ -113,12 +113,12 @@ static int read_peer_name(struct request *request, const char *value, struct fai
 	if (!is_address(value) && !is_dns_name(value))
 		return refuse(failure, HANDSHAKE_KEY_PEER_NAME, value,
 			      "this is neither a DNS name nor an IP address");
-	strcpy(request->peer_name, value);
+	memcpy(request->peer_name, value, length + 1);
 	return 0;
 }
 
-static int alpn_add(struct request *request, const char *word, size_t length,
-		    const char *value, struct failure *failure)
+static int alpn_add(struct request *request, const char *word, size_t length, const char *value,
+		    struct failure *failure)
 {
 	if (!length || length >= REQUEST_ALPN_SIZE)
 		return refuse(failure, HANDSHAKE_KEY_ALPN, value,
@@ -174,7 +174,7 @@ static int read_records(struct request *request, const char *value, struct failu
 static int read_client_certificates(struct request *request, const char *value,
 				    struct failure *failure)
 {
-	if (strcmp(value, "require"))
+	if (strcmp(value, "require") != 0)
 		return refuse(failure, HANDSHAKE_KEY_CLIENT_CERTIFICATES, value,
 			      "a request can only require them; leave the key out for what the"
 			      " profile says");
@@ -186,14 +186,14 @@ static const struct {
 	const char *key;
 	int (*read)(struct request *, const char *, struct failure *);
 } keys[] = {
-	{HANDSHAKE_KEY_ID, read_id}, // first: each refusal is to name it
-	{HANDSHAKE_KEY_ROLE, read_role},
-	{HANDSHAKE_KEY_PROFILE, read_profile},
-	{HANDSHAKE_KEY_PEER_NAME, read_peer_name},
-	{HANDSHAKE_KEY_ALPN, read_alpn},
-	{HANDSHAKE_KEY_TIMEOUT_MS, read_timeout},
-	{HANDSHAKE_KEY_RECORDS, read_records},
-	{HANDSHAKE_KEY_CLIENT_CERTIFICATES, read_client_certificates},
+    {HANDSHAKE_KEY_ID, read_id}, // first: each refusal is to name it
+    {HANDSHAKE_KEY_ROLE, read_role},
+    {HANDSHAKE_KEY_PROFILE, read_profile},
+    {HANDSHAKE_KEY_PEER_NAME, read_peer_name},
+    {HANDSHAKE_KEY_ALPN, read_alpn},
+    {HANDSHAKE_KEY_TIMEOUT_MS, read_timeout},
+    {HANDSHAKE_KEY_RECORDS, read_records},
+    {HANDSHAKE_KEY_CLIENT_CERTIFICATES, read_client_certificates},
 };
 
 static const struct {
@@ -201,10 +201,10 @@ static const struct {
 	enum request_operation operation;
 	unsigned descriptors;
 } operations[] = {
-	{HANDSHAKE_OP_HANDSHAKE, REQUEST_HANDSHAKE, 1},
-	{HANDSHAKE_OP_LISTEN, REQUEST_LISTEN, 1},
-	{HANDSHAKE_OP_CANCEL, REQUEST_CANCEL, 0},
-	{HANDSHAKE_OP_STATUS, REQUEST_STATUS, 0},
+    {HANDSHAKE_OP_HANDSHAKE, REQUEST_HANDSHAKE, 1},
+    {HANDSHAKE_OP_LISTEN, REQUEST_LISTEN, 1},
+    {HANDSHAKE_OP_CANCEL, REQUEST_CANCEL, 0},
+    {HANDSHAKE_OP_STATUS, REQUEST_STATUS, 0},
 };
 
 static int keys_read(const struct message *message, struct request *request,
@@ -238,10 +238,11 @@ static int operation_read(const struct message *message, struct request *request
 			*ret_descriptors = operations[i].descriptors;
 			return 0;
 		}
-	failure_set(failure, FAILURE_REQUEST, false,
-		    "\"%s\" is no operation that is known here; handshake, listen, cancel and status"
-		    " are",
-		    message->operation);
+	failure_set(
+	    failure, FAILURE_REQUEST, false,
+	    "\"%s\" is no operation that is known here; handshake, listen, cancel and status"
+	    " are",
+	    message->operation);
 	return -1;
 }
 
@@ -343,8 +344,8 @@ static int groups_identify(int unix_socket, struct caller *caller)
 		free(all);
 		return error;
 	}
-	caller->group_count = size / sizeof(gid_t) < most ? (unsigned)(size / sizeof(gid_t))
-							  : (unsigned)most;
+	caller->group_count =
+	    size / sizeof(gid_t) < most ? (unsigned)(size / sizeof(gid_t)) : (unsigned)most;
 	memcpy(caller->groups, all, caller->group_count * sizeof(gid_t));
 	free(all);
 	return 0;

@@ -49,9 +49,10 @@ struct caller {
 	unsigned group_count;
 };
 
-/* Reads a parsed message. 0, or -1 with a failure of class request; ret_request->id is set as soon as
- * it could be read, so that the refusal can name it. */
-int request_read(const struct message *message, struct request *ret_request, struct failure *failure);
+/* Reads a parsed message. 0, or -1 with a failure of class request; ret_request->id is set as soon
+ * as it could be read, so that the refusal can name it. */
+int request_read(const struct message *message, struct request *ret_request,
+		 struct failure *failure);
 /* 0 or -errno. */
 int caller_identify(int unix_socket, struct caller *ret_caller);
 

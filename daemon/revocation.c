@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Certificate revocation lists: reads them, says whether a certificate is on one. Touches only the file
-// it is given. Never takes a list for good that is expired, unsigned, or incomplete: GnuTLS's own trust
-// lists look at neither date nor signature of a list when they search it.
+// Certificate revocation lists: reads them, says whether a certificate is on one. Touches only the
+// file it is given. Never takes a list for good that is expired, unsigned, or incomplete: GnuTLS's
+// own trust lists look at neither date nor signature of a list when they search it.
 #include "revocation.h"
 
 #include <stdbool.h>
@@ -63,15 +63,16 @@ static bool serial_set(struct serial *serial, const unsigned char *bytes, size_t
 	return true;
 }
 
-static int serials_read(struct list *list, const char *path, unsigned line,
-			struct problem *problem)
+static int serials_read(struct list *list, const char *path, unsigned line, struct problem *problem)
 {
 	gnutls_x509_crl_iter_t iterator = NULL;
 	int announced = gnutls_x509_crl_get_crt_count(list->crl), error;
 
 	if (announced < 0)
-		return problem_set(problem, "revocation-list \"%s\": the list in line %u cannot be"
-				   " read: %s", path, line, gnutls_strerror(announced));
+		return problem_set(problem,
+				   "revocation-list \"%s\": the list in line %u cannot be"
+				   " read: %s",
+				   path, line, gnutls_strerror(announced));
 	list->serials = calloc((size_t)announced + 1, sizeof(*list->serials));
 	if (!list->serials)
 		return problem_set(problem, "out of memory");
@@ -107,26 +108,30 @@ static int extensions_check(const struct list *list, const char *path, unsigned 
 		if (error == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
 			return 0;
 		if (error < 0)
-			return problem_set(problem,
-					   "revocation-list \"%s\": the extensions of the list in line"
-					   " %u cannot be read: %s",
-					   path, line, gnutls_strerror(error));
+			return problem_set(
+			    problem,
+			    "revocation-list \"%s\": the extensions of the list in line"
+			    " %u cannot be read: %s",
+			    path, line, gnutls_strerror(error));
 		if (!strcmp(oid, "2.5.29.27"))
-			return problem_set(problem,
-					   "revocation-list \"%s\": line %u begins a delta list, which"
-					   " names only changes; use complete lists",
-					   path, line);
+			return problem_set(
+			    problem,
+			    "revocation-list \"%s\": line %u begins a delta list, which"
+			    " names only changes; use complete lists",
+			    path, line);
 		if (!strcmp(oid, "2.5.29.28"))
-			return problem_set(problem,
-					   "revocation-list \"%s\": line %u begins a partial or"
-					   " indirect list (issuing distribution point); use complete"
-					   " lists of the issuer itself",
-					   path, line);
+			return problem_set(
+			    problem,
+			    "revocation-list \"%s\": line %u begins a partial or"
+			    " indirect list (issuing distribution point); use complete"
+			    " lists of the issuer itself",
+			    path, line);
 		if (critical)
-			return problem_set(problem,
-					   "revocation-list \"%s\": the list in line %u has a critical"
-					   " extension that is not known (%s)",
-					   path, line, oid);
+			return problem_set(
+			    problem,
+			    "revocation-list \"%s\": the list in line %u has a critical"
+			    " extension that is not known (%s)",
+			    path, line, oid);
 	}
 }
 
@@ -135,7 +140,7 @@ static int list_read(struct list *list, const struct pem_block *block, const cha
 {
 	int error;
 
-	if (strcmp(block->label, "X509 CRL"))
+	if (strcmp(block->label, "X509 CRL") != 0)
 		return problem_set(problem,
 				   "revocation-list \"%s\": line %u begins a \"%s\", not an \"X509"
 				   " CRL\"",
@@ -241,9 +246,10 @@ void revocation_free(struct revocation *revocation)
 // A list can be megabytes long: its signature is checked once per issuer, not per handshake.
 static bool list_signed_by(struct list *list, gnutls_x509_crt_t issuer)
 {
-	// Dates are judged anew each time, by the caller; GnuTLS 3.7 looks at them whatever the flags say.
-	const unsigned of_dates = GNUTLS_CERT_REVOCATION_DATA_SUPERSEDED |
-				  GNUTLS_CERT_REVOCATION_DATA_ISSUED_IN_FUTURE;
+	// Dates are judged anew each time, by the caller; GnuTLS 3.7 looks at them whatever the
+	// flags say.
+	const unsigned of_dates =
+	    GNUTLS_CERT_REVOCATION_DATA_SUPERSEDED | GNUTLS_CERT_REVOCATION_DATA_ISSUED_IN_FUTURE;
 	unsigned char fingerprint[FINGERPRINT_SIZE];
 	size_t size = sizeof(fingerprint);
 	unsigned status = 0;
@@ -255,8 +261,8 @@ static bool list_signed_by(struct list *list, gnutls_x509_crt_t issuer)
 	if (gnutls_x509_crl_verify(list->crl, &issuer, 1,
 				   GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM), &status) < 0)
 		return false;
-	// Not remembered then: GNUTLS_CERT_INVALID may have had a second cause, and such a list never
-	// makes anybody good.
+	// Not remembered then: GNUTLS_CERT_INVALID may have had a second cause, and such a list
+	// never makes anybody good.
 	if (status & of_dates)
 		return (status & ~(of_dates | GNUTLS_CERT_INVALID)) == 0;
 	if (status)
@@ -268,7 +274,8 @@ static bool list_signed_by(struct list *list, gnutls_x509_crt_t issuer)
 
 static bool list_is_of(const struct list *list, const gnutls_datum_t *name)
 {
-	return list->issuer.size == name->size && !memcmp(list->issuer.data, name->data, name->size);
+	return list->issuer.size == name->size &&
+	       !memcmp(list->issuer.data, name->data, name->size);
 }
 
 enum revocation_status revocation_check(struct revocation *revocation,

@@ -19,12 +19,12 @@ enum revocation_status {
 	REVOCATION_BAD_LIST,    /* the issuer has not signed it, or may not sign lists */
 };
 
-/* Reads all lists of a PEM file. Delta, indirect and partial lists, and any with a critical extension
- * that is not understood, are refused: they would say less than they seem to. */
+/* Reads all lists of a PEM file. Delta, indirect and partial lists, and any with a critical
+ * extension that is not understood, are refused: they would say less than they seem to. */
 int revocation_read(const char *path, struct revocation **ret_revocation, struct problem *problem);
 void revocation_free(struct revocation *revocation);
-/* Is the certificate, which issuer has issued, revoked at that time? Remembers which lists' signatures
- * were good, so not for two threads at once. */
+/* Is the certificate, which issuer has issued, revoked at that time? Remembers which lists'
+ * signatures were good, so not for two threads at once. */
 enum revocation_status revocation_check(struct revocation *revocation,
 					gnutls_x509_crt_t certificate, gnutls_x509_crt_t issuer,
 					time_t now);

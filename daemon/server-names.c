@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Maps server names to certificates. Plain memory: no session, no key. Never matches a wildcard to more
-// than one label (RFC 9525, 6.3).
+// Maps server names to certificates. Plain memory: no session, no key. Never matches a wildcard to
+// more than one label (RFC 9525, 6.3).
 #include "server-names.h"
 
 #include <stdbool.h>
@@ -60,7 +60,8 @@ static bool name_fold(char *folded, const char *name, size_t length)
 	if (!length || length >= NAME_SIZE || memchr(name, '\0', length))
 		return false;
 	for (size_t i = 0; i < length; i++)
-		folded[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] - 'A' + 'a') : name[i];
+		folded[i] =
+		    name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] - 'A' + 'a') : name[i];
 	folded[length] = '\0';
 	return true;
 }
@@ -109,8 +110,8 @@ int server_names_add(struct server_names *names, gnutls_x509_crt_t certificate, 
 		if (entry_add(names, name, strnlen(name, size), number) < 0)
 			return -1;
 	}
-	// Old certificates have their name in the subject only. Whether that is enough is for the client
-	// to say; here it only chooses.
+	// Old certificates have their name in the subject only. Whether that is enough is for the
+	// client to say; here it only chooses.
 	size = sizeof(name);
 	if (!found && gnutls_x509_crt_get_dn_by_oid(certificate, GNUTLS_OID_X520_COMMON_NAME, 0, 0,
 						    name, &size) == 0)
@@ -126,14 +127,21 @@ static int entry_compare(const void *a, const void *b)
 	return order ? order : x->number < y->number ? -1 : x->number > y->number;
 }
 
-static int served_compare_groups(const void *a, const void *b, void *groups)
+static int group_compare(const struct group *x, const struct group *y)
 {
-	const struct group *x = (struct group *)groups + ((const struct served *)a)->group;
-	const struct group *y = (struct group *)groups + ((const struct served *)b)->group;
-
 	if (x->count != y->count)
 		return x->count < y->count ? -1 : 1;
+	if (x->count == 0)
+		return 0;
 	return memcmp(x->numbers, y->numbers, x->count * sizeof(*x->numbers));
+}
+
+static int served_compare_groups(const void *a, const void *b, void *groups)
+{
+	const struct group *all = groups;
+
+	return group_compare(&all[((const struct served *)a)->group],
+			     &all[((const struct served *)b)->group]);
 }
 
 static int served_compare(const void *a, const void *b)
@@ -177,9 +185,7 @@ static int groups_merge(struct server_names *names)
 		const struct group *group = &names->groups[names->served[i].group];
 
 		if (!names->group_count ||
-		    merged[names->group_count - 1].count != group->count ||
-		    memcmp(merged[names->group_count - 1].numbers, group->numbers,
-			   group->count * sizeof(*group->numbers)))
+		    group_compare(&merged[names->group_count - 1], group) != 0)
 			merged[names->group_count++] = *group;
 		names->served[i].group = names->group_count - 1;
 	}
@@ -219,8 +225,8 @@ const unsigned *server_names_group(const struct server_names *names, unsigned gr
 static int served_find(const struct server_names *names, const char *name)
 {
 	struct served key = {.name = name};
-	const struct served *found = bsearch(&key, names->served, names->served_count, sizeof(key),
-					     served_compare);
+	const struct served *found =
+	    bsearch(&key, names->served, names->served_count, sizeof(key), served_compare);
 
 	return found ? (int)found->group : -1;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Holds private keys: reads them from files that only the right people can read, and gives out handles
-// that sign. Never gives a key out, and never sees a byte from a network.
+// Holds private keys: reads them from files that only the right people can read, and gives out
+// handles that sign. Never gives a key out, and never sees a byte from a network.
 #include "signer.h"
 
 #include <stdlib.h>
@@ -26,15 +26,17 @@ static int permissions_check(const char *path, const struct stat *status, struct
 				   " access",
 				   path, (unsigned)status->st_mode & 07777);
 	if (status->st_mode & S_IWGRP)
-		return problem_set(problem,
-				   "private-key \"%s\": its group may write to the file (mode %04o);"
-				   " chmod 640 or 600 it",
-				   path, (unsigned)status->st_mode & 07777);
+		return problem_set(
+		    problem,
+		    "private-key \"%s\": its group may write to the file (mode %04o);"
+		    " chmod 640 or 600 it",
+		    path, (unsigned)status->st_mode & 07777);
 	if (status->st_uid != 0 && status->st_uid != geteuid())
-		return problem_set(problem,
-				   "private-key \"%s\" belongs to user %u, who can replace it; chown"
-				   " it to root or to the user that starts the daemon (%u)",
-				   path, (unsigned)status->st_uid, (unsigned)geteuid());
+		return problem_set(
+		    problem,
+		    "private-key \"%s\" belongs to user %u, who can replace it; chown"
+		    " it to root or to the user that starts the daemon (%u)",
+		    path, (unsigned)status->st_uid, (unsigned)geteuid());
 	return 0;
 }
 
@@ -51,14 +53,15 @@ static int import(struct signer_key *key, const struct file *file, const char *p
 	error = gnutls_x509_privkey_import2(key->key, &text, GNUTLS_X509_FMT_PEM, NULL,
 					    GNUTLS_PKCS_PLAIN);
 	if (error == GNUTLS_E_DECRYPTION_FAILED || strstr(file->data, "BEGIN ENCRYPTED"))
-		return problem_set(problem,
-				   "private-key \"%s\" is protected by a passphrase, which nobody can"
-				   " enter when the daemon starts; store it without (openssl pkey)",
-				   path);
+		return problem_set(
+		    problem,
+		    "private-key \"%s\" is protected by a passphrase, which nobody can"
+		    " enter when the daemon starts; store it without (openssl pkey)",
+		    path);
 	if (error < 0 && !strstr(file->data, "PRIVATE KEY-----"))
 		return problem_set(problem,
 				   "private-key \"%s\" has no private key in it; PEM text with"
-				   " \"-----BEGIN PRIVATE KEY-----\" is expected",
+				   " a block \"PRIVATE KEY\" is expected",
 				   path);
 	if (error < 0)
 		return problem_set(problem, "private-key \"%s\" cannot be read: %s", path,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Trust anchors and what belongs to them, all in memory. Touches the files it is given and the system's
-// store; a store that is unreadable, empty or damaged is a problem, never "nobody" or "everybody".
+// Trust anchors and what belongs to them, all in memory. Touches the files it is given and the
+// system's store; a store that is unreadable, empty or damaged is a problem, never "nobody" or
+// "everybody".
 #include "trust.h"
 
 #include <stdlib.h>
@@ -15,8 +16,8 @@ struct trust {
 	struct revocation *revocation;
 };
 
-// The system's store can be a file or a PKCS #11 module that asks again at each look-up; workers can
-// open neither, so everything is copied out of it once.
+// The system's store can be a file or a PKCS #11 module that asks again at each look-up; workers
+// can open neither, so everything is copied out of it once.
 static int system_read(struct certificates *ret_anchors, struct problem *problem)
 {
 	gnutls_x509_trust_list_iter_t iterator = NULL;
@@ -36,7 +37,7 @@ static int system_read(struct certificates *ret_anchors, struct problem *problem
 		goto fail;
 	}
 	while (gnutls_x509_trust_list_iter_get_ca(list, &iterator, &certificate) == 0) {
-		larger = reallocarray(anchors.items, anchors.count + 1, sizeof(*larger));
+		larger = reallocarray(anchors.items, anchors.count + 1, sizeof(gnutls_x509_crt_t));
 		if (!larger || anchors.count == ANCHORS_MAX) {
 			gnutls_x509_crt_deinit(certificate);
 			gnutls_x509_trust_list_iter_deinit(iterator);
@@ -51,7 +52,7 @@ static int system_read(struct certificates *ret_anchors, struct problem *problem
 	}
 	if (!anchors.count) {
 		problem_set(problem, "trust = system: the system's store is empty; install"
-			    " ca-certificates or name a file");
+				     " ca-certificates or name a file");
 		goto fail;
 	}
 	gnutls_x509_trust_list_deinit(list, 1);
@@ -88,9 +89,8 @@ int trust_new(const char *source, const char *revocation_path, struct trust **re
 		return problem_set(problem, "out of memory");
 	trust->references = 1;
 	error = !strcmp(source, "system")
-			? system_read(&trust->anchors, problem)
-			: certificate_file_read(source, "trust", ANCHORS_MAX, &trust->anchors,
-						problem);
+		    ? system_read(&trust->anchors, problem)
+		    : certificate_file_read(source, "trust", ANCHORS_MAX, &trust->anchors, problem);
 	if (error == 0)
 		error = anchors_add(trust, source, problem);
 	if (error == 0 && revocation_path)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Judges the chain that a peer sent: chain, dates, strength and purpose by GnuTLS, then revocation and
-// name. Opens nothing and sends nothing. What it cannot judge it refuses.
+// Judges the chain that a peer sent: chain, dates, strength and purpose by GnuTLS, then revocation
+// and name. Opens nothing and sends nothing. What it cannot judge it refuses.
 #include "verify.h"
 
 #include <arpa/inet.h>
@@ -44,8 +44,8 @@ static bool chain_read(const gnutls_datum_t *sent, unsigned count, struct chain 
 		if (gnutls_x509_crt_init(&certificate) < 0)
 			return refuse(verification, GNUTLS_A_INTERNAL_ERROR, "out of memory");
 		chain->items[chain->count] = certificate;
-		if (gnutls_x509_crt_import(certificate, &sent[chain->count],
-					   GNUTLS_X509_FMT_DER) < 0) {
+		if (gnutls_x509_crt_import(certificate, &sent[chain->count], GNUTLS_X509_FMT_DER) <
+		    0) {
 			chain->count++;
 			return refuse(verification, GNUTLS_A_BAD_CERTIFICATE,
 				      "a certificate of the chain cannot be read");
@@ -61,25 +61,22 @@ static const struct {
 	int alert;
 	const char *words;
 } causes[] = {
-	{GNUTLS_CERT_SIGNER_NOT_FOUND, GNUTLS_A_UNKNOWN_CA,
-	 "no authority that is trusted has issued the certificate"},
-	{GNUTLS_CERT_SIGNER_NOT_CA, GNUTLS_A_UNKNOWN_CA,
-	 "what issued the certificate is no authority"},
-	{GNUTLS_CERT_SIGNATURE_FAILURE, GNUTLS_A_BAD_CERTIFICATE,
-	 "a signature in the chain is wrong"},
-	{GNUTLS_CERT_REVOKED, GNUTLS_A_CERTIFICATE_REVOKED, "the certificate has been revoked"},
-	// "has expired or is not currently valid"
-	{GNUTLS_CERT_EXPIRED, GNUTLS_A_CERTIFICATE_EXPIRED, "the certificate has expired"},
-	{GNUTLS_CERT_NOT_ACTIVATED, GNUTLS_A_CERTIFICATE_EXPIRED,
-	 "the certificate is not yet valid"},
-	{GNUTLS_CERT_INSECURE_ALGORITHM, GNUTLS_A_BAD_CERTIFICATE,
-	 "a key or a signature in the chain is too weak"},
-	{GNUTLS_CERT_PURPOSE_MISMATCH, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
-	 "the certificate is not for this purpose"},
-	{GNUTLS_CERT_SIGNER_CONSTRAINTS_FAILURE, GNUTLS_A_BAD_CERTIFICATE,
-	 "an authority of the chain may not issue such a certificate"},
-	{GNUTLS_CERT_UNKNOWN_CRIT_EXTENSIONS, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
-	 "the certificate has a critical extension that is not known"},
+    {GNUTLS_CERT_SIGNER_NOT_FOUND, GNUTLS_A_UNKNOWN_CA,
+     "no authority that is trusted has issued the certificate"},
+    {GNUTLS_CERT_SIGNER_NOT_CA, GNUTLS_A_UNKNOWN_CA, "what issued the certificate is no authority"},
+    {GNUTLS_CERT_SIGNATURE_FAILURE, GNUTLS_A_BAD_CERTIFICATE, "a signature in the chain is wrong"},
+    {GNUTLS_CERT_REVOKED, GNUTLS_A_CERTIFICATE_REVOKED, "the certificate has been revoked"},
+    // "has expired or is not currently valid"
+    {GNUTLS_CERT_EXPIRED, GNUTLS_A_CERTIFICATE_EXPIRED, "the certificate has expired"},
+    {GNUTLS_CERT_NOT_ACTIVATED, GNUTLS_A_CERTIFICATE_EXPIRED, "the certificate is not yet valid"},
+    {GNUTLS_CERT_INSECURE_ALGORITHM, GNUTLS_A_BAD_CERTIFICATE,
+     "a key or a signature in the chain is too weak"},
+    {GNUTLS_CERT_PURPOSE_MISMATCH, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
+     "the certificate is not for this purpose"},
+    {GNUTLS_CERT_SIGNER_CONSTRAINTS_FAILURE, GNUTLS_A_BAD_CERTIFICATE,
+     "an authority of the chain may not issue such a certificate"},
+    {GNUTLS_CERT_UNKNOWN_CRIT_EXTENSIONS, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
+     "the certificate has a critical extension that is not known"},
 };
 
 // The whole chain's causes are one set: where a date is wrong, say whose.
@@ -101,9 +98,8 @@ static void date_words(const struct chain *chain, bool expired, struct verificat
 		if (i > 0) {
 			size_t length = strlen(verification->words);
 
-			snprintf(verification->words + length,
-				 sizeof(verification->words) - length, " (%s)",
-				 certificate_name(chain->items[i], name, sizeof(name)));
+			snprintf(verification->words + length, sizeof(verification->words) - length,
+				 " (%s)", certificate_name(chain->items[i], name, sizeof(name)));
 		}
 		return;
 	}
@@ -132,8 +128,8 @@ static bool chain_verify(const struct trust *trust, const struct chain *chain, b
 {
 	const char *purpose = of_server ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT;
 	gnutls_typed_vdata_st wanted = {
-		.type = GNUTLS_DT_KEY_PURPOSE_OID,
-		.data = (unsigned char *)purpose,
+	    .type = GNUTLS_DT_KEY_PURPOSE_OID,
+	    .data = (unsigned char *)purpose,
 	};
 	gnutls_x509_crt_t list[CERTIFICATE_CHAIN_MAX];
 	unsigned status = 0;
@@ -211,9 +207,9 @@ static bool chain_unrevoked(const struct trust *trust, const struct chain *chain
 		if (!issuer)
 			return refuse(verification, GNUTLS_A_UNKNOWN_CA,
 				      "the certificate's issuer is not to be found");
-		if (!revocation_judge(revocation_check(trust_revocation(trust), certificate,
-						       issuer, now),
-				      verification))
+		if (!revocation_judge(
+			revocation_check(trust_revocation(trust), certificate, issuer, now),
+			verification))
 			return false;
 		certificate = issuer;
 	}
@@ -222,16 +218,16 @@ static bool chain_unrevoked(const struct trust *trust, const struct chain *chain
 
 // ---- Name ----
 
-// Only the subject alternative names count (RFC 9525, 2): GnuTLS alone would take the common name of a
-// certificate that has none.
+// Only the subject alternative names count (RFC 9525, 2): GnuTLS alone would take the common name
+// of a certificate that has none.
 static bool has_dns_name(gnutls_x509_crt_t certificate)
 {
 	for (unsigned i = 0;; i++) {
 		char name[1];
 		size_t size = 0;
 		unsigned type = 0;
-		int error = gnutls_x509_crt_get_subject_alt_name2(certificate, i, name, &size, &type,
-								  NULL);
+		int error =
+		    gnutls_x509_crt_get_subject_alt_name2(certificate, i, name, &size, &type, NULL);
 
 		if (error == GNUTLS_E_SHORT_MEMORY_BUFFER)
 			error = 0;
@@ -298,6 +294,15 @@ static bool peer_judge(const gnutls_datum_t *sent, unsigned count, const struct 
 	return good;
 }
 
+// Where not, the certificate is present and not authenticated: an insecure profile asks for exactly
+// that, and of a client's that nobody asked for nothing is made.
+static bool is_judged(const struct decision *decision)
+{
+	if (decision->role == REQUEST_CLIENT)
+		return !decision->profile->config->insecure_no_verification;
+	return decision->client_certificates != CONFIG_CLIENT_NONE;
+}
+
 void verify_peer(gnutls_session_t session, const struct decision *decision,
 		 struct verification *ret_verification)
 {
@@ -312,13 +317,7 @@ void verify_peer(gnutls_session_t session, const struct decision *decision,
 	} else if (gnutls_certificate_type_get2(session, GNUTLS_CTYPE_PEERS) != GNUTLS_CRT_X509) {
 		refuse(&verification, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
 		       "the peer showed something that is no X.509 certificate");
-	} else if (decision->role == REQUEST_CLIENT &&
-		   decision->profile->config->insecure_no_verification) {
-		// Present, not authenticated: the profile asks for exactly that.
-	} else if (decision->role == REQUEST_SERVER &&
-		   decision->client_certificates == CONFIG_CLIENT_NONE) {
-		// Not asked for: whatever came, nobody relies on it.
-	} else {
+	} else if (is_judged(decision)) {
 		verification.authenticated = peer_judge(sent, count, decision, &verification);
 	}
 	*ret_verification = verification;

@@ -15,9 +15,9 @@ struct verification {
 	char words[256];    /* what was wrong: "the certificate has expired" */
 };
 
-/* Judges the chain that the peer of the session sent, as the decision demands. Never fails open: what
- * cannot be judged is refused. */
+/* Judges the chain that the peer of the session sent, as the decision demands. Never fails open:
+ * what cannot be judged is refused. */
 void verify_peer(gnutls_session_t session, const struct decision *decision,
-                 struct verification *ret_verification);
+		 struct verification *ret_verification);
 
 #endif

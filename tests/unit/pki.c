@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Makes certificates for tests with GnuTLS. Touches only its own directory; never used by the daemon.
+// Makes certificates for tests with GnuTLS. Touches only its own directory; never used by the
+// daemon.
 #include "pki.h"
 
 #include <arpa/inet.h>
@@ -37,13 +38,13 @@ static gnutls_x509_privkey_t key_new(enum pki_kind kind)
 	must(gnutls_x509_privkey_init(&key), "key");
 	if (kind == PKI_ECDSA)
 		must(gnutls_x509_privkey_generate(
-			     key, GNUTLS_PK_ECDSA,
-			     GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0),
+			 key, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0),
 		     "ECDSA key");
 	else if (kind == PKI_ED25519)
 		must(gnutls_x509_privkey_generate(key, GNUTLS_PK_EDDSA_ED25519, 0, 0), "Ed25519");
 	else
-		must(gnutls_x509_privkey_generate(key, GNUTLS_PK_RSA, weak ? 1024 : 2048, 0), "RSA");
+		must(gnutls_x509_privkey_generate(key, GNUTLS_PK_RSA, weak ? 1024 : 2048, 0),
+		     "RSA");
 	return key;
 }
 
@@ -55,10 +56,9 @@ static void names_set(gnutls_x509_crt_t certificate, const struct pki_wish *wish
 					   (unsigned)strlen(common)),
 	     "common name");
 	for (size_t i = 0; i < 4 && wish->names[i]; i++)
-		must(gnutls_x509_crt_set_subject_alt_name(certificate, GNUTLS_SAN_DNSNAME,
-							  wish->names[i],
-							  (unsigned)strlen(wish->names[i]),
-							  GNUTLS_FSAN_APPEND),
+		must(gnutls_x509_crt_set_subject_alt_name(
+			 certificate, GNUTLS_SAN_DNSNAME, wish->names[i],
+			 (unsigned)strlen(wish->names[i]), GNUTLS_FSAN_APPEND),
 		     "DNS name");
 	if (wish->address) {
 		unsigned char bytes[16];
@@ -73,11 +73,11 @@ static void names_set(gnutls_x509_crt_t certificate, const struct pki_wish *wish
 
 static void usage_set(gnutls_x509_crt_t certificate, const struct pki_wish *wish)
 {
-	must(gnutls_x509_crt_set_basic_constraints(certificate, wish->authority, -1), "constraints");
-	must(gnutls_x509_crt_set_key_usage(certificate,
-					   wish->authority
-						   ? GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN
-						   : GNUTLS_KEY_DIGITAL_SIGNATURE),
+	must(gnutls_x509_crt_set_basic_constraints(certificate, wish->authority, -1),
+	     "constraints");
+	must(gnutls_x509_crt_set_key_usage(
+		 certificate, wish->authority ? GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN
+					      : GNUTLS_KEY_DIGITAL_SIGNATURE),
 	     "usage");
 	if (wish->purpose)
 		must(gnutls_x509_crt_set_key_purpose_oid(certificate, wish->purpose, 0), "purpose");
@@ -103,9 +103,11 @@ struct pki_entity *pki_new(const struct pki_wish *wish)
 	must(gnutls_x509_crt_set_version(entity->certificate, 3), "version");
 	must(gnutls_x509_crt_set_serial(entity->certificate, serial, sizeof(serial)), "serial");
 	must(gnutls_x509_crt_set_activation_time(entity->certificate,
-						 now + (usual ? -3600 : wish->from)), "from");
+						 now + (usual ? -3600 : wish->from)),
+	     "from");
 	must(gnutls_x509_crt_set_expiration_time(entity->certificate,
-						 now + (usual ? YEAR : wish->until)), "until");
+						 now + (usual ? YEAR : wish->until)),
+	     "until");
 	must(gnutls_x509_crt_set_key(entity->certificate, entity->key), "public key");
 	must(gnutls_x509_crt_get_key_id(entity->certificate, 0, id, &id_size), "key id");
 	must(gnutls_x509_crt_set_subject_key_id(entity->certificate, id, id_size), "subject id");
@@ -116,9 +118,9 @@ struct pki_entity *pki_new(const struct pki_wish *wish)
 	usage_set(entity->certificate, wish);
 	must(gnutls_x509_crt_sign2(entity->certificate, issuer->certificate, issuer->key,
 				   gnutls_x509_privkey_get_pk_algorithm(issuer->key) ==
-						   GNUTLS_PK_EDDSA_ED25519
-					   ? GNUTLS_DIG_SHA512
-					   : GNUTLS_DIG_SHA256,
+					   GNUTLS_PK_EDDSA_ED25519
+				       ? GNUTLS_DIG_SHA512
+				       : GNUTLS_DIG_SHA256,
 				   0),
 	     "signing");
 	return entity;
@@ -196,7 +198,8 @@ const char *pki_write_key(const char *name, const struct pki_entity *entity)
 	const char *path;
 
 	must(gnutls_x509_privkey_export2_pkcs8(entity->key, GNUTLS_X509_FMT_PEM, NULL,
-					       GNUTLS_PKCS_PLAIN, &text), "key text");
+					       GNUTLS_PKCS_PLAIN, &text),
+	     "key text");
 	path = write_bytes(name, text.data, text.size, 0600);
 	gnutls_free(text.data);
 	return path;

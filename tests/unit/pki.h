@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Authorities, certificates and revocation lists for tests, made at run time. Everything ends the test
- * program when it fails. */
+/* Authorities, certificates and revocation lists for tests, made at run time. Everything ends the
+ * test program when it fails. */
 #ifndef PKI_H
 #define PKI_H
 
@@ -26,10 +26,10 @@ struct pki_wish {
 	const struct pki_entity *issuer; /* NULL: signed by itself */
 	bool authority;
 	const char *common_name;
-	const char *names[4];   /* DNS names, up to a NULL */
-	const char *address;    /* IP address */
-	const char *purpose;    /* GNUTLS_KP_…; NULL: any */
-	long from, until;       /* seconds from now; both 0: an hour ago, a year ahead */
+	const char *names[4]; /* DNS names, up to a NULL */
+	const char *address;  /* IP address */
+	const char *purpose;  /* GNUTLS_KP_…; NULL: any */
+	long from, until;     /* seconds from now; both 0: an hour ago, a year ahead */
 };
 
 struct pki_entity *pki_new(const struct pki_wish *wish);
@@ -44,7 +44,8 @@ const char *pki_path(const char *name);
 const char *pki_write_text(const char *name, const char *text);
 const char *pki_write_key(const char *name, const struct pki_entity *entity);
 const char *pki_write_chain(const char *name, const struct pki_entity *const *chain, size_t count);
-/* A list of the issuer's revoked serial numbers that holds from and until that many seconds from now. */
+/* A list of the issuer's revoked serial numbers that holds from and until that many seconds from
+ * now. */
 const char *pki_write_list(const char *name, const struct pki_entity *issuer,
 			   const unsigned *revoked, size_t count, long from, long until);
 /* The text of such files, to be freed with gnutls_free. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* links: daemon/check.o daemon/offload-kernel.o daemon/traffic-keys.o tests/unit/pki.o daemon/loaded.o daemon/credentials.o daemon/priorities.o daemon/server-names.o daemon/signer.o daemon/certificate-file.o daemon/pem.o daemon/file.o daemon/trust.o daemon/revocation.o daemon/config.o daemon/config-daemon.o daemon/config-profile.o daemon/config-value.o daemon/config-words.o daemon/problem.o */
-/* handshaked --check: one line for each thing, one run for all of them, and the right exit status. */
+/* handshaked --check: a line for each thing, one run for all of them, the right exit status. */
 #include "check.h"
 
 #include <setjmp.h>
@@ -30,15 +30,16 @@ static void pair_write(const char *word, const struct pki_entity *entity)
 
 static int setup(void **state)
 {
-	struct pki_entity *root = pki_new(&(struct pki_wish){.authority = true,
-							     .common_name = "root"});
-	struct pki_entity *good = pki_new(&(struct pki_wish){.issuer = root, .names = {"good.test"}});
+	struct pki_entity *root =
+	    pki_new(&(struct pki_wish){.authority = true, .common_name = "root"});
+	struct pki_entity *good =
+	    pki_new(&(struct pki_wish){.issuer = root, .names = {"good.test"}});
 	struct pki_entity *old = pki_new(&(struct pki_wish){
-		.issuer = root, .names = {"old.test"}, .from = -9 * DAY, .until = -DAY});
+	    .issuer = root, .names = {"old.test"}, .from = -9 * DAY, .until = -DAY});
 	struct pki_entity *soon = pki_new(&(struct pki_wish){
-		.issuer = root, .names = {"soon.test"}, .from = -DAY, .until = 13 * DAY});
+	    .issuer = root, .names = {"soon.test"}, .from = -DAY, .until = 13 * DAY});
 	struct pki_entity *foreign = pki_new(&(struct pki_wish){
-		.issuer = root, .names = {"client.test"}, .purpose = GNUTLS_KP_TLS_WWW_CLIENT});
+	    .issuer = root, .names = {"client.test"}, .purpose = GNUTLS_KP_TLS_WWW_CLIENT});
 
 	(void)state;
 	pki_write_chain("trust.pem", (const struct pki_entity *[]){root}, 1);
@@ -100,8 +101,9 @@ static void assert_line(const char *level, const char *part)
 static void is_content_with_what_is_right(void **state)
 {
 	(void)state;
-	assert_int_equal(check("[profile a]\nrecords = relay\n" SERVER("good")
-			       "trust = trust.pem\nrevocation-list = good.crl\n"), 0);
+	assert_int_equal(check("[profile a]\nrecords = relay\n" SERVER(
+			     "good") "trust = trust.pem\nrevocation-list = good.crl\n"),
+			 0);
 	assert_line("ok ", "1 profile");
 	assert_line("ok ", "good.test: valid until");
 	assert_line("ok ", "good.key: matches the certificate, permissions are right");
@@ -123,13 +125,16 @@ static void tells_all_errors_in_one_run(void **state)
 {
 	(void)state;
 	chmod(pki_path("good.key"), 0644);
-	assert_int_equal(check("[profile a]\nrecords = relay\n" SERVER("old") "trust = trust.pem\n"
-			       "revocation-list = old.crl\n"
-			       "[profile b]\nrecords = relay\n" SERVER("good")
-			       "[profile c]\nrecords = relay\nrole = server\n"
-			       "certificate = old.pem\nprivate-key = soon.key\n"
-			       "[profile d]\nrecords = relay\n" SERVER("client")
-			       "[profile e]\nrecords = relay\nrole = client\ntrust = absent.pem\n"), 1);
+	assert_int_equal(check("[profile a]\nrecords = relay\n" SERVER(
+			     "old") "trust = trust.pem\n"
+				    "revocation-list = old.crl\n"
+				    "[profile b]\nrecords = relay\n" SERVER(
+					"good") "[profile c]\nrecords = relay\nrole = server\n"
+						"certificate = old.pem\nprivate-key = soon.key\n"
+						"[profile d]\nrecords = relay\n" SERVER(
+						    "client") "[profile e]\nrecords = relay\nrole "
+							      "= client\ntrust = absent.pem\n"),
+			 1);
 	assert_line("error ", "old.test: expired on");
 	assert_line("error ", "revocation-list of CN=root: expired on");
 	assert_line("error ", "[profile b] private-key");
@@ -151,18 +156,19 @@ static void warns_of_what_is_insecure(void **state)
 {
 	(void)state;
 	assert_int_equal(check("[profile a]\nrecords = relay\nrole = client\n"
-			       "insecure-no-verification = yes\n"), 0);
+			       "insecure-no-verification = yes\n"),
+			 0);
 	assert_line("warning ", "any server is believed");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(is_content_with_what_is_right),
-		cmocka_unit_test(warns_before_a_certificate_expires),
-		cmocka_unit_test(tells_all_errors_in_one_run),
-		cmocka_unit_test(tells_a_broken_configuration),
-		cmocka_unit_test(warns_of_what_is_insecure),
+	    cmocka_unit_test(is_content_with_what_is_right),
+	    cmocka_unit_test(warns_before_a_certificate_expires),
+	    cmocka_unit_test(tells_all_errors_in_one_run),
+	    cmocka_unit_test(tells_a_broken_configuration),
+	    cmocka_unit_test(warns_of_what_is_insecure),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -94,19 +94,19 @@ static void has_defaults(void **state)
 static void reads_everything(void **state)
 {
 	struct config *config = read_text(
-		"\xEF\xBB\xBF; a comment\r\n[daemon]\r\nworkers = 3 ; three\nrelays=2\n"
-		"socket = here/socket\nsocket-mode = 0660\nsocket-group = 0\nuser = 65534\n"
-		"handshakes-total = 10\nhandshakes-per-user = 9\nclients-total = 8\n"
-		"relayed-total = 7\nrelayed-per-user = 6\nstop-timeout-ms = 0\nlog-level = debug\n"
-		"[ profile web ]\nrole = server\ncertificate = a.pem\nprivate-key = /keys/a.key\n"
-		"certificate = b.pem\nprivate-key = b.key\ntrust = ca.pem\n"
-		"revocation-list = ca.crl\nclient-certificates = require\nalpn = h2, http/1.1\n"
-		"# another\n  h3\nalpn-required = yes\nmin-version = TLS1.3\n"
-		"ciphers = CHACHA20-POLY1305 AES-128-GCM\ncipher-order = client\n"
-		"allow = user:root,user:12345 group:root\ntimeout-ms = 600000\nrecords = kernel\n"
-		"unknown-server-name = refuse\n"
-		"[profile out]\nrole = client\ninsecure-no-verification = yes\nallow = everyone\n"
-		"[profile third]\nrole = both\ntrust = system");
+	    "\xEF\xBB\xBF; a comment\r\n[daemon]\r\nworkers = 3 ; three\nrelays=2\n"
+	    "socket = here/socket\nsocket-mode = 0660\nsocket-group = 0\nuser = 65534\n"
+	    "handshakes-total = 10\nhandshakes-per-user = 9\nclients-total = 8\n"
+	    "relayed-total = 7\nrelayed-per-user = 6\nstop-timeout-ms = 0\nlog-level = debug\n"
+	    "[ profile web ]\nrole = server\ncertificate = a.pem\nprivate-key = /keys/a.key\n"
+	    "certificate = b.pem\nprivate-key = b.key\ntrust = ca.pem\n"
+	    "revocation-list = ca.crl\nclient-certificates = require\nalpn = h2, http/1.1\n"
+	    "# another\n  h3\nalpn-required = yes\nmin-version = TLS1.3\n"
+	    "ciphers = CHACHA20-POLY1305 AES-128-GCM\ncipher-order = client\n"
+	    "allow = user:root,user:12345 group:root\ntimeout-ms = 600000\nrecords = kernel\n"
+	    "unknown-server-name = refuse\n"
+	    "[profile out]\nrole = client\ninsecure-no-verification = yes\nallow = everyone\n"
+	    "[profile third]\nrole = both\ntrust = system");
 	const struct config_profile *web = config_find_profile(config, "web");
 	const struct config_profile *out = config_find_profile(config, "out");
 	char path[256];
@@ -157,42 +157,42 @@ static void tells_file_line_and_the_nearest_word(void **state)
 	static const struct {
 		const char *text, *says;
 	} cases[] = {
-		{DAEMON "[profile web]\n\n; x\ncertifcate = a\n",
-		 "test.conf:6: unknown key \"certifcate\" in [profile web]; did you mean "
-		 "\"certificate\"?"},
-		{DAEMON "wrokers = 3\n", ":3: unknown key \"wrokers\" in [daemon]; did you mean"
-					 " \"workers\"?"},
-		{DAEMON "banana = 3\n", ":3: unknown key \"banana\" in [daemon]; see"},
-		{"[deamon]\n", ":1: unknown section [deamon]; did you mean [daemon]?"},
-		{"[porfile web]\n", ":1: unknown section [porfile web]; did you mean [profile NAME]?"},
-		{"[x]\n", ":1: unknown section [x]; known: [daemon] and [profile NAME]"},
-		{DAEMON "[profile a]\nrole = sever\n",
-		 ":4: role: unknown value \"sever\"; did you mean \"server\"? Known: client, server"
-		 " or both"},
-		{DAEMON "[profile a]\nrecords = kernal\n", "did you mean \"kernel\"?"},
-		{DAEMON "[profile a]\nmin-version = TLS1.1\n", "did you mean \"TLS1."},
-		{DAEMON "[profile a]\nmin-version = SSLv3\n",
-		 "unknown value \"SSLv3\"; known: TLS1.2 or TLS1.3"},
-		{DAEMON "[profile a]\nciphers = AES-128-GMC\n", "did you mean \"AES-128-GCM\"?"},
-		{DAEMON "[profile a]\nciphers = AES-128-GCM AES-128-GCM\n", "is there twice"},
-		{DAEMON "[profile a]\nciphers =\n", ":4: ciphers has no value"},
-		{DAEMON "[profile a]\nalpn-required = maybe\n", "known: yes or no"},
-		{DAEMON "[profile a]\nalpn-required = yes\n", "needs \"alpn\""},
-		{DAEMON "[profile a]\nalpn = 12345678901234567890123456789012\n", "too long"},
-		{DAEMON "[profile a]\nalpn = a b c d e f g h i\n", "\"i\" is one too many"},
-		{DAEMON "[profile a]\ntimeout-ms = 0\n", "from 1 to 600000"},
-		{DAEMON "[profile a]\ntimeout-ms = 600001\n", "\"600001\""},
-		{DAEMON "[profile a]\ntimeout-ms = 10s\n", "\"10s\""},
-		{DAEMON "[profile a]\nallow = root\n", "write user:NAME, group:NAME"},
-		{DAEMON "[profile a]\nallow = user:no-such-user\n", "no user \"no-such-user\""},
-		{DAEMON "[profile a]\nallow = group:no-such-group\n", "no group \"no-such-group\""},
-		{DAEMON "[profile a]\nallow = user:\n", "not understood"},
-		{"[daemon]\nworkers = -1\n", "\"-1\""},
-		{"[daemon]\nworkers = many\n", "\"auto\""},
-		{"[daemon]\nsocket-mode = 999\n", "octal"},
-		{"[daemon]\nsocket-mode = 01777\n", "octal"},
-		{"[daemon]\nhandshakes-total = 99999999999999999999\n", "99999999999999999999"},
-		{"[daemon]\nlog-level = verbose\n", "known: error, warning, info or debug"},
+	    {DAEMON "[profile web]\n\n; x\ncertifcate = a\n",
+	     "test.conf:6: unknown key \"certifcate\" in [profile web]; did you mean "
+	     "\"certificate\"?"},
+	    {DAEMON "wrokers = 3\n", ":3: unknown key \"wrokers\" in [daemon]; did you mean"
+				     " \"workers\"?"},
+	    {DAEMON "banana = 3\n", ":3: unknown key \"banana\" in [daemon]; see"},
+	    {"[deamon]\n", ":1: unknown section [deamon]; did you mean [daemon]?"},
+	    {"[porfile web]\n", ":1: unknown section [porfile web]; did you mean [profile NAME]?"},
+	    {"[x]\n", ":1: unknown section [x]; known: [daemon] and [profile NAME]"},
+	    {DAEMON "[profile a]\nrole = sever\n",
+	     ":4: role: unknown value \"sever\"; did you mean \"server\"? Known: client, server"
+	     " or both"},
+	    {DAEMON "[profile a]\nrecords = kernal\n", "did you mean \"kernel\"?"},
+	    {DAEMON "[profile a]\nmin-version = TLS1.1\n", "did you mean \"TLS1."},
+	    {DAEMON "[profile a]\nmin-version = SSLv3\n",
+	     "unknown value \"SSLv3\"; known: TLS1.2 or TLS1.3"},
+	    {DAEMON "[profile a]\nciphers = AES-128-GMC\n", "did you mean \"AES-128-GCM\"?"},
+	    {DAEMON "[profile a]\nciphers = AES-128-GCM AES-128-GCM\n", "is there twice"},
+	    {DAEMON "[profile a]\nciphers =\n", ":4: ciphers has no value"},
+	    {DAEMON "[profile a]\nalpn-required = maybe\n", "known: yes or no"},
+	    {DAEMON "[profile a]\nalpn-required = yes\n", "needs \"alpn\""},
+	    {DAEMON "[profile a]\nalpn = 12345678901234567890123456789012\n", "too long"},
+	    {DAEMON "[profile a]\nalpn = a b c d e f g h i\n", "\"i\" is one too many"},
+	    {DAEMON "[profile a]\ntimeout-ms = 0\n", "from 1 to 600000"},
+	    {DAEMON "[profile a]\ntimeout-ms = 600001\n", "\"600001\""},
+	    {DAEMON "[profile a]\ntimeout-ms = 10s\n", "\"10s\""},
+	    {DAEMON "[profile a]\nallow = root\n", "write user:NAME, group:NAME"},
+	    {DAEMON "[profile a]\nallow = user:no-such-user\n", "no user \"no-such-user\""},
+	    {DAEMON "[profile a]\nallow = group:no-such-group\n", "no group \"no-such-group\""},
+	    {DAEMON "[profile a]\nallow = user:\n", "not understood"},
+	    {"[daemon]\nworkers = -1\n", "\"-1\""},
+	    {"[daemon]\nworkers = many\n", "\"auto\""},
+	    {"[daemon]\nsocket-mode = 999\n", "octal"},
+	    {"[daemon]\nsocket-mode = 01777\n", "octal"},
+	    {"[daemon]\nhandshakes-total = 99999999999999999999\n", "99999999999999999999"},
+	    {"[daemon]\nlog-level = verbose\n", "known: error, warning, info or debug"},
 	};
 
 	(void)state;
@@ -218,7 +218,8 @@ static void wants_each_certificate_with_its_key(void **state)
 		    ":5: certificate = \"b\": the certificate in line 4 has no private-key");
 	assert_says(refusal(DAEMON "[profile a]\nprivate-key = b\n"), "no certificate before it");
 	assert_says(refusal(DAEMON "[profile a]\ncertificate = a\nprivate-key = b\n"
-				   "private-key = c\n"), "has its private-key already");
+				   "private-key = c\n"),
+		    "has its private-key already");
 	assert_says(refusal(DAEMON "[profile a]\ncertificate = a\n[profile b]\n"),
 		    ":4: certificate = ");
 	assert_says(refusal(DAEMON "[profile a]\ncertificate = \n"), "certificate has no value");
@@ -234,20 +235,25 @@ static void refuses_profiles_that_make_no_sense(void **state)
 	assert_says(refusal(DAEMON "[profile a b]\n"), "has \" \" in it");
 	assert_says(refusal(DAEMON "[profile a/b]\n"), "has \"/\" in it");
 	assert_says(refusal(DAEMON "[profile 1234567890123456789012345678901234567890"
-				   "123456789012345678901234]\n"), "too long");
+				   "123456789012345678901234]\n"),
+		    "too long");
 	assert_says(refusal(DAEMON "[profile a]\nrole = server\n"), ":3: [profile a] is a server's"
-		    " and has no certificate");
+								    " and has no certificate");
 	assert_says(refusal(DAEMON "[profile a]\ncertificate = a\nprivate-key = b\n"
 				   "client-certificates = request\n"),
 		    "client-certificates = request needs \"trust\"");
 	assert_says(refusal(DAEMON "[profile a]\nrole = client\ntrust = t\n"
-				   "client-certificates = require\n"), "is for servers");
+				   "client-certificates = require\n"),
+		    "is for servers");
 	assert_says(refusal(DAEMON "[profile a]\nrole = server\ncertificate = a\nprivate-key = b\n"
-				   "revocation-list = l\n"), "needs \"trust\"");
+				   "revocation-list = l\n"),
+		    "needs \"trust\"");
 	assert_says(refusal(DAEMON "[profile a]\nrole = server\ncertificate = a\nprivate-key = b\n"
-				   "insecure-no-verification = yes\n"), "is for clients");
+				   "insecure-no-verification = yes\n"),
+		    "is for clients");
 	assert_says(refusal(DAEMON "[profile a]\nrole = client\ntrust = a\n"
-				   "insecure-no-verification = yes\n"), "contradiction");
+				   "insecure-no-verification = yes\n"),
+		    "contradiction");
 }
 
 static void refuses_lines_that_are_none(void **state)
@@ -257,7 +263,8 @@ static void refuses_lines_that_are_none(void **state)
 	(void)state;
 	assert_says(refusal(DAEMON "[profile a]\nhello world\nrole = sever\n"),
 		    ":4: \"hello world\" is neither [section] nor key = value");
-	assert_says(refusal("workers = 2\n"), ":1: \"workers = 2\" stands before the first section");
+	assert_says(refusal("workers = 2\n"),
+		    ":1: \"workers = 2\" stands before the first section");
 	assert_says(refusal("[daemon\n"), ":1: \"[daemon\" has no closing \"]\"");
 	assert_says(refusal("[daemon] workers = 2\n"), "behind the section's \"]\"");
 	assert_says(refusal(DAEMON "  [profile a]\n"), "must begin in the first column");
@@ -314,9 +321,10 @@ static void never_makes_workers_root(void **state)
 // Any beginning of a good file is judged without harm.
 static void survives_a_cut_at_each_byte(void **state)
 {
-	static const char text[] = DAEMON "workers = 2\n[profile web]\nrole = server\n"
-					  "certificate = a\nprivate-key = b\nalpn = h2,\n  http/1.1\n"
-					  "allow = user:root group:root everyone\n";
+	static const char text[] =
+	    DAEMON "workers = 2\n[profile web]\nrole = server\n"
+		   "certificate = a\nprivate-key = b\nalpn = h2,\n  http/1.1\n"
+		   "allow = user:root group:root everyone\n";
 
 	(void)state;
 	for (size_t length = 0; length < sizeof(text); length++) {
@@ -335,17 +343,17 @@ static void survives_a_cut_at_each_byte(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(has_defaults),
-		cmocka_unit_test(reads_everything),
-		cmocka_unit_test(tells_file_line_and_the_nearest_word),
-		cmocka_unit_test(refuses_what_is_there_twice_with_both_lines),
-		cmocka_unit_test(wants_each_certificate_with_its_key),
-		cmocka_unit_test(refuses_profiles_that_make_no_sense),
-		cmocka_unit_test(refuses_lines_that_are_none),
-		cmocka_unit_test(refuses_a_nul_byte),
-		cmocka_unit_test(refuses_a_file_that_everybody_may_write),
-		cmocka_unit_test(never_makes_workers_root),
-		cmocka_unit_test(survives_a_cut_at_each_byte),
+	    cmocka_unit_test(has_defaults),
+	    cmocka_unit_test(reads_everything),
+	    cmocka_unit_test(tells_file_line_and_the_nearest_word),
+	    cmocka_unit_test(refuses_what_is_there_twice_with_both_lines),
+	    cmocka_unit_test(wants_each_certificate_with_its_key),
+	    cmocka_unit_test(refuses_profiles_that_make_no_sense),
+	    cmocka_unit_test(refuses_lines_that_are_none),
+	    cmocka_unit_test(refuses_a_nul_byte),
+	    cmocka_unit_test(refuses_a_file_that_everybody_may_write),
+	    cmocka_unit_test(never_makes_workers_root),
+	    cmocka_unit_test(survives_a_cut_at_each_byte),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, teardown);

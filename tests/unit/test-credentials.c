@@ -39,13 +39,13 @@ static int setup(void **state)
 {
 	(void)state;
 	root = pki_new(&(struct pki_wish){.authority = true, .common_name = "root"});
-	intermediate = pki_new(&(struct pki_wish){.authority = true, .common_name = "intermediate",
-						  .issuer = root});
+	intermediate = pki_new(
+	    &(struct pki_wish){.authority = true, .common_name = "intermediate", .issuer = root});
 	for (int kind = 0; kind < 3; kind++) {
 		www[kind] = pki_new(&(struct pki_wish){
-			.kind = (enum pki_kind)kind,
-			.issuer = intermediate,
-			.names = {"www.example.com", "example.com"},
+		    .kind = (enum pki_kind)kind,
+		    .issuer = intermediate,
+		    .names = {"www.example.com", "example.com"},
 		});
 		entity_write(kind_words[kind], www[kind]);
 	}
@@ -71,12 +71,12 @@ static int teardown(void **state)
 }
 
 #define DAEMON "[daemon]\nuser = 65534\n"
-#define ALL                                                                                        \
-	DAEMON "[profile web]\nrole = server\n"                                                    \
-	       "certificate = ecdsa.pem\nprivate-key = ecdsa.key\n"                                \
-	       "certificate = rsa.pem\nprivate-key = rsa.key\n"                                    \
-	       "certificate = ed25519.pem\nprivate-key = ed25519.key\n"                            \
-	       "certificate = other.pem\nprivate-key = other.key\n"                                \
+#define ALL                                                             \
+	DAEMON "[profile web]\nrole = server\n"                         \
+	       "certificate = ecdsa.pem\nprivate-key = ecdsa.key\n"     \
+	       "certificate = rsa.pem\nprivate-key = rsa.key\n"         \
+	       "certificate = ed25519.pem\nprivate-key = ed25519.key\n" \
+	       "certificate = other.pem\nprivate-key = other.key\n"     \
 	       "certificate = wildcard.pem\nprivate-key = wildcard.key\n"
 
 static struct loaded *load(const char *text)
@@ -96,8 +96,8 @@ static int client_hello(gnutls_session_t session)
 	return credentials_select(session, served);
 }
 
-// Handshakes, with server_name name (NULL: none), and tells which entity's certificate the client saw;
-// NULL with the server's error if there was no handshake.
+// Handshakes, with server_name name (NULL: none), and tells which entity's certificate the client
+// saw; NULL with the server's error if there was no handshake.
 static const struct pki_entity *handshake(const struct profile *profile, const char *name,
 					  const char *priorities, int *ret_error)
 {
@@ -110,14 +110,14 @@ static const struct pki_entity *handshake(const struct profile *profile, const c
 	tls_pair_open(&pair, 0, 0);
 	served = profile;
 	gnutls_handshake_set_post_client_hello_function(pair.server, client_hello);
-	assert_int_equal(gnutls_credentials_set(pair.server, GNUTLS_CRD_CERTIFICATE,
-						profile->server), 0);
+	assert_int_equal(
+	    gnutls_credentials_set(pair.server, GNUTLS_CRD_CERTIFICATE, profile->server), 0);
 	assert_int_equal(gnutls_priority_set(pair.server, profile->priority_server), 0);
 	assert_int_equal(gnutls_credentials_set(pair.client, GNUTLS_CRD_CERTIFICATE, empty), 0);
 	assert_int_equal(gnutls_priority_set_direct(pair.client, priorities, NULL), 0);
 	if (name)
-		assert_int_equal(gnutls_server_name_set(pair.client, GNUTLS_NAME_DNS, name,
-							strlen(name)), 0);
+		assert_int_equal(
+		    gnutls_server_name_set(pair.client, GNUTLS_NAME_DNS, name, strlen(name)), 0);
 	tls_pair_run(&pair);
 	*ret_error = pair.server_error;
 	if (pair.client_error == 0 && pair.server_error == 0) {
@@ -128,8 +128,9 @@ static const struct pki_entity *handshake(const struct profile *profile, const c
 		for (size_t i = 0; i < 5; i++) {
 			gnutls_datum_t der;
 
-			assert_int_equal(gnutls_x509_crt_export2(all[i]->certificate,
-								 GNUTLS_X509_FMT_DER, &der), 0);
+			assert_int_equal(
+			    gnutls_x509_crt_export2(all[i]->certificate, GNUTLS_X509_FMT_DER, &der),
+			    0);
 			if (der.size == chain[0].size && !memcmp(der.data, chain[0].data, der.size))
 				seen = all[i];
 			gnutls_free(der.data);
@@ -171,25 +172,26 @@ static void serves_the_certificate_of_the_name_that_is_asked_for(void **state)
 	loaded_free(loaded);
 }
 
-// Of several certificates for the name, the client gets the one that it can verify: that is told by its
-// signature algorithms, and in TLS 1.2 by its suites as well.
+// Of several certificates for the name, the client gets the one that it can verify: that is told by
+// its signature algorithms, and in TLS 1.2 by its suites as well.
 static void serves_the_kind_of_key_that_the_client_can_verify(void **state)
 {
 	static const char *const rsa_only[] = {
-		"NORMAL:-VERS-ALL:+VERS-TLS1.3:-SIGN-ALL:+SIGN-RSA-PSS-RSAE-SHA256:+SIGN-RSA-SHA256",
-		"NORMAL:-VERS-ALL:+VERS-TLS1.2:-SIGN-ALL:+SIGN-RSA-SHA256",
-		"NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+ECDHE-RSA",
-		"NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+DHE-RSA",
+	    "NORMAL:-VERS-ALL:+VERS-TLS1.3:-SIGN-ALL:+SIGN-RSA-PSS-RSAE-SHA256:+SIGN-RSA-SHA256",
+	    "NORMAL:-VERS-ALL:+VERS-TLS1.2:-SIGN-ALL:+SIGN-RSA-SHA256",
+	    "NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+ECDHE-RSA",
+	    "NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+DHE-RSA",
 	};
 	static const char *const ed25519_only[] = {
-		"NORMAL:-VERS-ALL:+VERS-TLS1.3:-SIGN-ALL:+SIGN-EDDSA-ED25519",
-		"NORMAL:-VERS-ALL:+VERS-TLS1.2:-SIGN-ALL:+SIGN-EDDSA-ED25519",
+	    "NORMAL:-VERS-ALL:+VERS-TLS1.3:-SIGN-ALL:+SIGN-EDDSA-ED25519",
+	    "NORMAL:-VERS-ALL:+VERS-TLS1.2:-SIGN-ALL:+SIGN-EDDSA-ED25519",
 	};
 	static const char *const ecdsa_only[] = {
-		"NORMAL:-VERS-ALL:+VERS-TLS1.3:-SIGN-ALL:+SIGN-ECDSA-SECP256R1-SHA256",
-		"NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+ECDHE-ECDSA:-SIGN-ALL:+SIGN-ECDSA-SHA256",
+	    "NORMAL:-VERS-ALL:+VERS-TLS1.3:-SIGN-ALL:+SIGN-ECDSA-SECP256R1-SHA256",
+	    "NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+ECDHE-ECDSA:-SIGN-ALL:+SIGN-ECDSA-SHA256",
 	};
-	static const char *const names[] = {"www.example.com", "example.com", "elsewhere.test", NULL};
+	static const char *const names[] = {"www.example.com", "example.com", "elsewhere.test",
+					    NULL};
 	struct loaded *loaded = load(ALL);
 	const struct profile *profile = loaded_find_profile(loaded, "web");
 
@@ -225,11 +227,11 @@ static void refuses_an_unknown_name_where_the_profile_says_so(void **state)
 static void offers_nothing_but_strong_ephemeral_suites(void **state)
 {
 	static const char *const refused[] = {
-		"NORMAL:-VERS-ALL:+VERS-TLS1.1",
-		"NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+RSA",
-		"NORMAL:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-CBC",
-		"NORMAL:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+AES-256-CCM",
-		"NORMAL:-VERS-ALL:+VERS-TLS1.2:-SIGN-ALL:+SIGN-RSA-SHA1:+SIGN-ECDSA-SHA1",
+	    "NORMAL:-VERS-ALL:+VERS-TLS1.1",
+	    "NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+RSA",
+	    "NORMAL:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-CBC",
+	    "NORMAL:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+AES-256-CCM",
+	    "NORMAL:-VERS-ALL:+VERS-TLS1.2:-SIGN-ALL:+SIGN-RSA-SHA1:+SIGN-ECDSA-SHA1",
 	};
 	struct loaded *loaded = load(ALL);
 	const struct profile *profile = loaded_find_profile(loaded, "web");
@@ -287,10 +289,12 @@ static void takes_the_first_cipher_of_the_side_that_decides(void **state)
 			 versions[i]);
 		assert_int_equal(cipher_with("ciphers = CHACHA20-POLY1305, AES-128-GCM\n", client),
 				 GNUTLS_CIPHER_CHACHA20_POLY1305);
-		assert_int_equal(cipher_with("ciphers = AES-128-GCM\n  CHACHA20-POLY1305\n", client),
-				 GNUTLS_CIPHER_AES_128_GCM);
+		assert_int_equal(
+		    cipher_with("ciphers = AES-128-GCM\n  CHACHA20-POLY1305\n", client),
+		    GNUTLS_CIPHER_AES_128_GCM);
 		assert_int_equal(cipher_with("ciphers = CHACHA20-POLY1305, AES-128-GCM\n"
-					     "cipher-order = client\n", client),
+					     "cipher-order = client\n",
+					     client),
 				 GNUTLS_CIPHER_AES_128_GCM);
 	}
 }
@@ -309,8 +313,8 @@ static const char *refusal(const char *text)
 	return problem.text;
 }
 
-#define PAIR(certificate, key)                                                                     \
-	DAEMON "[profile web]\nrole = server\ncertificate = " certificate "\nprivate-key = " key   \
+#define PAIR(certificate, key)                                                                   \
+	DAEMON "[profile web]\nrole = server\ncertificate = " certificate "\nprivate-key = " key \
 	       "\n"
 
 static void assert_says(const char *sentence, const char *part)
@@ -365,8 +369,8 @@ static void refuses_files_that_are_not_what_they_should_be(void **state)
 	snprintf(half, sizeof(half), "%s%.*s\n", text, (int)strlen(text) / 2, text);
 	pki_write_text("half.pem", half);
 	assert_says(refusal(PAIR("half.pem", "other.key")), "has no end");
-	snprintf(half, sizeof(half), "%s-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-		 text);
+	snprintf(half, sizeof(half),
+		 "%s-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", text);
 	pki_write_text("half.pem", half);
 	assert_says(refusal(PAIR("half.pem", "other.key")), "cannot be read");
 	pki_write_text("text.key", "no key\n");
@@ -382,7 +386,8 @@ static void refuses_a_key_with_a_passphrase(void **state)
 
 	(void)state;
 	assert_int_equal(gnutls_x509_privkey_export2_pkcs8(other->key, GNUTLS_X509_FMT_PEM, "pass",
-							   GNUTLS_PKCS_PBES2_AES_128, &text), 0);
+							   GNUTLS_PKCS_PBES2_AES_128, &text),
+			 0);
 	snprintf(copy, sizeof(copy), "%s", (char *)text.data);
 	gnutls_free(text.data);
 	chmod(pki_write_text(name, copy), 0600);
@@ -391,7 +396,8 @@ static void refuses_a_key_with_a_passphrase(void **state)
 
 static void refuses_a_weak_key(void **state)
 {
-	struct pki_entity *weak = pki_new(&(struct pki_wish){.kind = PKI_RSA_WEAK, .names = {"weak"}});
+	struct pki_entity *weak =
+	    pki_new(&(struct pki_wish){.kind = PKI_RSA_WEAK, .names = {"weak"}});
 
 	(void)state;
 	pki_write_chain("weak.pem", (const struct pki_entity *[]){weak}, 1);
@@ -428,8 +434,10 @@ static void refuses_a_trust_that_is_damaged_in_part(void **state)
 	char *text = pki_text_of_certificate(root), all[8192];
 
 	(void)state;
-	snprintf(all, sizeof(all), "# ours\n%s-----BEGIN CERTIFICATE-----\nMIIB\n"
-		 "-----END CERTIFICATE-----\n", text);
+	snprintf(all, sizeof(all),
+		 "# ours\n%s-----BEGIN CERTIFICATE-----\nMIIB\n"
+		 "-----END CERTIFICATE-----\n",
+		 text);
 	pki_write_text("bundle.pem", all);
 	assert_says(refusal(DAEMON "[profile a]\nrole = client\ntrust = bundle.pem\n"),
 		    "cannot be read");
@@ -472,9 +480,9 @@ static void finds_one_of_ten_thousand_names(void **state)
 		found += *server_names_group(names, (unsigned)group, &count) == i && count == 1;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &after);
-	print_message("%.2f us per name\n",
-		      ((double)(after.tv_sec - before.tv_sec) * 1e9 +
-		       (double)(after.tv_nsec - before.tv_nsec)) / 1e7);
+	print_message("%.2f us per name\n", ((double)(after.tv_sec - before.tv_sec) * 1e9 +
+					     (double)(after.tv_nsec - before.tv_nsec)) /
+						1e7);
 	assert_int_equal(found, 10000);
 	assert_int_equal(server_names_find(names, "host10000.example.com"), -1);
 	assert_int_equal(server_names_find(names, ""), -1);
@@ -486,20 +494,20 @@ static void finds_one_of_ten_thousand_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(serves_the_certificate_of_the_name_that_is_asked_for),
-		cmocka_unit_test(serves_the_kind_of_key_that_the_client_can_verify),
-		cmocka_unit_test(refuses_an_unknown_name_where_the_profile_says_so),
-		cmocka_unit_test(offers_nothing_but_strong_ephemeral_suites),
-		cmocka_unit_test(takes_the_first_cipher_of_the_side_that_decides),
-		cmocka_unit_test(refuses_a_key_that_others_can_use),
-		cmocka_unit_test(refuses_what_does_not_belong_together),
-		cmocka_unit_test(refuses_files_that_are_not_what_they_should_be),
-		cmocka_unit_test(refuses_a_key_with_a_passphrase),
-		cmocka_unit_test(refuses_a_weak_key),
-		cmocka_unit_test(names_the_profile_and_its_line),
-		cmocka_unit_test(shares_one_trust_between_profiles),
-		cmocka_unit_test(refuses_a_trust_that_is_damaged_in_part),
-		cmocka_unit_test(finds_one_of_ten_thousand_names),
+	    cmocka_unit_test(serves_the_certificate_of_the_name_that_is_asked_for),
+	    cmocka_unit_test(serves_the_kind_of_key_that_the_client_can_verify),
+	    cmocka_unit_test(refuses_an_unknown_name_where_the_profile_says_so),
+	    cmocka_unit_test(offers_nothing_but_strong_ephemeral_suites),
+	    cmocka_unit_test(takes_the_first_cipher_of_the_side_that_decides),
+	    cmocka_unit_test(refuses_a_key_that_others_can_use),
+	    cmocka_unit_test(refuses_what_does_not_belong_together),
+	    cmocka_unit_test(refuses_files_that_are_not_what_they_should_be),
+	    cmocka_unit_test(refuses_a_key_with_a_passphrase),
+	    cmocka_unit_test(refuses_a_weak_key),
+	    cmocka_unit_test(names_the_profile_and_its_line),
+	    cmocka_unit_test(shares_one_trust_between_profiles),
+	    cmocka_unit_test(refuses_a_trust_that_is_damaged_in_part),
+	    cmocka_unit_test(finds_one_of_ten_thousand_names),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -17,17 +17,17 @@ static struct decision decision;
 static struct failure failure;
 
 static const char text[] =
-	"[daemon]\nuser = 65534\n"
-	"[profile default]\nrole = client\ntrust = trust.pem\n"
-	"[profile web]\nrole = server\ncertificate = one.pem\nprivate-key = one.key\n"
-	"trust = trust.pem\nalpn = h2, http/1.1\nallow = user:1000 group:200\nrecords = kernel\n"
-	"timeout-ms = 3000\n"
-	"[profile mutual]\nrole = server\ncertificate = one.pem\nprivate-key = one.key\n"
-	"trust = trust.pem\nclient-certificates = require\nallow = everyone\nrecords = relay\n"
-	"alpn = h2\nalpn-required = yes\n"
-	"[profile plain]\nrole = server\ncertificate = one.pem\nprivate-key = one.key\n"
-	"allow = everyone\n"
-	"[profile blind]\ninsecure-no-verification = yes\nallow = everyone\n";
+    "[daemon]\nuser = 65534\n"
+    "[profile default]\nrole = client\ntrust = trust.pem\n"
+    "[profile web]\nrole = server\ncertificate = one.pem\nprivate-key = one.key\n"
+    "trust = trust.pem\nalpn = h2, http/1.1\nallow = user:1000 group:200\nrecords = kernel\n"
+    "timeout-ms = 3000\n"
+    "[profile mutual]\nrole = server\ncertificate = one.pem\nprivate-key = one.key\n"
+    "trust = trust.pem\nclient-certificates = require\nallow = everyone\nrecords = relay\n"
+    "alpn = h2\nalpn-required = yes\n"
+    "[profile plain]\nrole = server\ncertificate = one.pem\nprivate-key = one.key\n"
+    "allow = everyone\n"
+    "[profile blind]\ninsecure-no-verification = yes\nallow = everyone\n";
 
 static int setup(void **state)
 {
@@ -55,8 +55,8 @@ static int teardown(void **state)
 }
 
 static const struct caller root_user = {.uid = 0};
-static const struct caller member = {.uid = 1001, .gid = 100, .groups = {100, 200},
-				     .group_count = 2};
+static const struct caller member = {
+    .uid = 1001, .gid = 100, .groups = {100, 200}, .group_count = 2};
 static const struct caller nobody_special = {.uid = 1002, .gid = 102};
 
 static int decide(const struct caller *caller, const struct request *request)
@@ -81,7 +81,7 @@ static void assert_refused(const struct caller *caller, const struct request *re
 		fail_msg("\"%s\" does not say \"%s\"", failure.sentence, part);
 }
 
-#define AS_CLIENT(...)                                                                             \
+#define AS_CLIENT(...) \
 	(&(struct request){.role = REQUEST_CLIENT, .peer_name = "a.test", __VA_ARGS__})
 #define NAMELESS(name) (&(struct request){.role = REQUEST_CLIENT, .profile = name})
 #define AS_SERVER(...) (&(struct request){.role = REQUEST_SERVER, __VA_ARGS__})
@@ -128,7 +128,8 @@ static void lets_in_whom_the_profile_allows(void **state)
 static void suggests_only_profiles_that_the_caller_may_use(void **state)
 {
 	(void)state;
-	assert_refused(&member, AS_SERVER(.profile = "wbe"), FAILURE_REQUEST, "did you mean \"web\"?");
+	assert_refused(&member, AS_SERVER(.profile = "wbe"), FAILURE_REQUEST,
+		       "did you mean \"web\"?");
 	assert_int_equal(decide(&nobody_special, AS_SERVER(.profile = "wbe")), -1);
 	assert_int_equal(failure.class, FAILURE_REQUEST);
 	assert_non_null(strstr(failure.sentence, "\"wbe\""));
@@ -167,10 +168,11 @@ static void takes_alpn_out_of_the_profile_only(void **state)
 	assert_allowed(&member, AS_SERVER(.profile = "web", .alpn = {"http/1.1"}, .alpn_count = 1));
 	assert_int_equal(decision.alpn_count, 1);
 	assert_string_equal(decision.alpn[0], "http/1.1");
-	assert_refused(&member, AS_SERVER(.profile = "web", .alpn = {"h2", "smtp"}, .alpn_count = 2),
+	assert_refused(&member,
+		       AS_SERVER(.profile = "web", .alpn = {"h2", "smtp"}, .alpn_count = 2),
 		       FAILURE_DENIED, "alpn=smtp");
-	assert_allowed(&root_user, AS_CLIENT(.profile = "default", .alpn = {"smtp"},
-					     .alpn_count = 1));
+	assert_allowed(&root_user,
+		       AS_CLIENT(.profile = "default", .alpn = {"smtp"}, .alpn_count = 1));
 	assert_string_equal(decision.alpn[0], "smtp");
 	assert_allowed(&member, AS_SERVER(.profile = "mutual", .alpn = {"h2"}, .alpn_count = 1));
 	assert_true(decision.alpn_required);
@@ -181,12 +183,14 @@ static void lets_the_profile_choose_the_records(void **state)
 	(void)state;
 	assert_allowed(&member, AS_SERVER(.profile = "web", .records_given = true,
 					  .records = CONFIG_RECORDS_KERNEL));
-	assert_refused(&member, AS_SERVER(.profile = "web", .records_given = true,
-					  .records = CONFIG_RECORDS_RELAY),
-		       FAILURE_DENIED, "says records = kernel");
-	assert_refused(&member, AS_SERVER(.profile = "mutual", .records_given = true,
-					  .records = CONFIG_RECORDS_KERNEL),
-		       FAILURE_DENIED, "says records = relay");
+	assert_refused(
+	    &member,
+	    AS_SERVER(.profile = "web", .records_given = true, .records = CONFIG_RECORDS_RELAY),
+	    FAILURE_DENIED, "says records = kernel");
+	assert_refused(
+	    &member,
+	    AS_SERVER(.profile = "mutual", .records_given = true, .records = CONFIG_RECORDS_KERNEL),
+	    FAILURE_DENIED, "says records = relay");
 	for (int i = 0; i < 2; i++) {
 		enum config_records records = i ? CONFIG_RECORDS_KERNEL : CONFIG_RECORDS_RELAY;
 
@@ -208,15 +212,15 @@ static void requires_client_certificates_only_with_trust(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(takes_what_the_profile_says),
-		cmocka_unit_test(lets_in_whom_the_profile_allows),
-		cmocka_unit_test(suggests_only_profiles_that_the_caller_may_use),
-		cmocka_unit_test(keeps_the_role),
-		cmocka_unit_test(wants_a_peer_name_unless_insecure),
-		cmocka_unit_test(only_shortens_the_timeout),
-		cmocka_unit_test(takes_alpn_out_of_the_profile_only),
-		cmocka_unit_test(lets_the_profile_choose_the_records),
-		cmocka_unit_test(requires_client_certificates_only_with_trust),
+	    cmocka_unit_test(takes_what_the_profile_says),
+	    cmocka_unit_test(lets_in_whom_the_profile_allows),
+	    cmocka_unit_test(suggests_only_profiles_that_the_caller_may_use),
+	    cmocka_unit_test(keeps_the_role),
+	    cmocka_unit_test(wants_a_peer_name_unless_insecure),
+	    cmocka_unit_test(only_shortens_the_timeout),
+	    cmocka_unit_test(takes_alpn_out_of_the_profile_only),
+	    cmocka_unit_test(lets_the_profile_choose_the_records),
+	    cmocka_unit_test(requires_client_certificates_only_with_trust),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

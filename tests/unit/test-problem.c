@@ -69,10 +69,10 @@ static void survives_words_of_any_length(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(keeps_the_first_problem),
-		cmocka_unit_test(cuts_a_long_problem_off),
-		cmocka_unit_test(finds_the_word_that_was_meant),
-		cmocka_unit_test(survives_words_of_any_length),
+	    cmocka_unit_test(keeps_the_first_problem),
+	    cmocka_unit_test(cuts_a_long_problem_off),
+	    cmocka_unit_test(finds_the_word_that_was_meant),
+	    cmocka_unit_test(survives_words_of_any_length),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

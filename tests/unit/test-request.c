@@ -52,13 +52,14 @@ static void assert_refused(const char *text, size_t fd_count, uint64_t id, const
 }
 
 #define HANDSHAKE "handshake/1 handshake\n"
-#define CLIENT HANDSHAKE "id=7\nrole=client\n"
+#define CLIENT    HANDSHAKE "id=7\nrole=client\n"
 
 static void reads_every_key(void **state)
 {
 	(void)state;
 	assert_read(CLIENT "profile=web\npeer-name=www.Example.com\nalpn=h2,http/1.1\n"
-			   "timeout-ms=2147483647\nrecords=relay\nfuture=1\n", 1);
+			   "timeout-ms=2147483647\nrecords=relay\nfuture=1\n",
+		    1);
 	assert_int_equal(request.operation, REQUEST_HANDSHAKE);
 	assert_int_equal(request.id, 7);
 	assert_int_equal(request.role, REQUEST_CLIENT);
@@ -71,7 +72,8 @@ static void reads_every_key(void **state)
 	assert_int_equal(request.records, CONFIG_RECORDS_RELAY);
 	assert_false(request.require_client_certificate);
 	assert_read(HANDSHAKE "id=9223372036854775807\nrole=server\n"
-			      "client-certificates=require\n", 1);
+			      "client-certificates=require\n",
+		    1);
 	assert_true(request.require_client_certificate);
 	assert_true(request.id == INT64_MAX);
 	assert_string_equal(request.profile, "default");
@@ -98,34 +100,36 @@ static void refuses_what_is_malformed_and_names_the_id(void **state)
 	static const struct {
 		const char *text, *says;
 	} cases[] = {
-		{CLIENT "peer-name=a b\n", "neither a DNS name nor an IP address"},
-		{CLIENT "peer-name=\n", "neither a DNS name"},
-		{CLIENT "peer-name=a..b\n", "neither a DNS name"},
-		{CLIENT "peer-name=.a\n", "neither a DNS name"},
-		{CLIENT "peer-name=*.example.com\n", "neither a DNS name"},
-		{CLIENT "peer-name=1.2.3.256\n", "neither a DNS name"},
-		{CLIENT "peer-name=[::1]\n", "neither a DNS name"},
-		{CLIENT "peer-name=example.com.\n", "without the final dot"},
-		{CLIENT "peer-name=b\xC3\xBC" "cher.example\n", "xn--"},
-		{CLIENT "alpn=h2,,http/1.1\n", "1 to 31 bytes"},
-		{CLIENT "alpn=h2,\n", "1 to 31 bytes"},
-		{CLIENT "alpn=12345678901234567890123456789012\n", "1 to 31 bytes"},
-		{CLIENT "alpn=a,b,c,d,e,f,g,h,i\n", "at most 8"},
-		{CLIENT "alpn=a,b,a\n", "twice"},
-		{CLIENT "timeout-ms=0\n", "timeout-ms=0: "},
-		{CLIENT "timeout-ms=2147483648\n", "from 1 to 2147483647"},
-		{CLIENT "timeout-ms=-1\n", "timeout-ms=-1: "},
-		{CLIENT "timeout-ms=1s\n", "timeout-ms=1s: "},
-		{CLIENT "records=auto\n", "kernel or relay"},
-		{CLIENT "client-certificates=none\n", "can only require"},
-		{CLIENT "client-certificates=require\n", "is for servers"},
-		{CLIENT "profile=\n", "1 to 63 bytes"},
-		{CLIENT "profile=a\nprofile=b\n", "the key is there twice"},
-		{CLIENT "!psk=1\n", "does not know the key"},
-		{HANDSHAKE "id=7\nrole=peer\n", "the role is client or server"},
-		{HANDSHAKE "id=7\n", "has no role"},
-		{HANDSHAKE "id=7\nrole=server\npeer-name=a.example\n", "peer-name is for clients"},
-		{"handshake/1 listen\nid=7\nrole=client\n", "who listens is the server"},
+	    {CLIENT "peer-name=a b\n", "neither a DNS name nor an IP address"},
+	    {CLIENT "peer-name=\n", "neither a DNS name"},
+	    {CLIENT "peer-name=a..b\n", "neither a DNS name"},
+	    {CLIENT "peer-name=.a\n", "neither a DNS name"},
+	    {CLIENT "peer-name=*.example.com\n", "neither a DNS name"},
+	    {CLIENT "peer-name=1.2.3.256\n", "neither a DNS name"},
+	    {CLIENT "peer-name=[::1]\n", "neither a DNS name"},
+	    {CLIENT "peer-name=example.com.\n", "without the final dot"},
+	    {CLIENT "peer-name=b\xC3\xBC"
+		    "cher.example\n",
+	     "xn--"},
+	    {CLIENT "alpn=h2,,http/1.1\n", "1 to 31 bytes"},
+	    {CLIENT "alpn=h2,\n", "1 to 31 bytes"},
+	    {CLIENT "alpn=12345678901234567890123456789012\n", "1 to 31 bytes"},
+	    {CLIENT "alpn=a,b,c,d,e,f,g,h,i\n", "at most 8"},
+	    {CLIENT "alpn=a,b,a\n", "twice"},
+	    {CLIENT "timeout-ms=0\n", "timeout-ms=0: "},
+	    {CLIENT "timeout-ms=2147483648\n", "from 1 to 2147483647"},
+	    {CLIENT "timeout-ms=-1\n", "timeout-ms=-1: "},
+	    {CLIENT "timeout-ms=1s\n", "timeout-ms=1s: "},
+	    {CLIENT "records=auto\n", "kernel or relay"},
+	    {CLIENT "client-certificates=none\n", "can only require"},
+	    {CLIENT "client-certificates=require\n", "is for servers"},
+	    {CLIENT "profile=\n", "1 to 63 bytes"},
+	    {CLIENT "profile=a\nprofile=b\n", "the key is there twice"},
+	    {CLIENT "!psk=1\n", "does not know the key"},
+	    {HANDSHAKE "id=7\nrole=peer\n", "the role is client or server"},
+	    {HANDSHAKE "id=7\n", "has no role"},
+	    {HANDSHAKE "id=7\nrole=server\npeer-name=a.example\n", "peer-name is for clients"},
+	    {"handshake/1 listen\nid=7\nrole=client\n", "who listens is the server"},
 	};
 
 	(void)state;
@@ -171,8 +175,15 @@ static void is_busy_when_descriptors_were_lost(void **state)
 static void accepts_names_and_addresses(void **state)
 {
 	static const char *const names[] = {
-		"localhost", "a.b-c.example", "_srv.example.com", "xn--bcher-kva.example",
-		"192.0.2.1", "2001:db8::1", "::1", "3com.example", "1.2.3.x4",
+	    "localhost",
+	    "a.b-c.example",
+	    "_srv.example.com",
+	    "xn--bcher-kva.example",
+	    "192.0.2.1",
+	    "2001:db8::1",
+	    "::1",
+	    "3com.example",
+	    "1.2.3.x4",
 	};
 	char text[256];
 
@@ -210,14 +221,14 @@ static void identifies_the_caller_by_the_kernel(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_every_key),
-		cmocka_unit_test(reads_every_operation),
-		cmocka_unit_test(refuses_what_is_malformed_and_names_the_id),
-		cmocka_unit_test(refuses_an_id_that_is_none),
-		cmocka_unit_test(counts_the_descriptors),
-		cmocka_unit_test(is_busy_when_descriptors_were_lost),
-		cmocka_unit_test(accepts_names_and_addresses),
-		cmocka_unit_test(identifies_the_caller_by_the_kernel),
+	    cmocka_unit_test(reads_every_key),
+	    cmocka_unit_test(reads_every_operation),
+	    cmocka_unit_test(refuses_what_is_malformed_and_names_the_id),
+	    cmocka_unit_test(refuses_an_id_that_is_none),
+	    cmocka_unit_test(counts_the_descriptors),
+	    cmocka_unit_test(is_busy_when_descriptors_were_lost),
+	    cmocka_unit_test(accepts_names_and_addresses),
+	    cmocka_unit_test(identifies_the_caller_by_the_kernel),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

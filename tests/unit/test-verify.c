@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* links: tests/unit/pki.o tests/unit/tls-pair.o daemon/verify.o daemon/loaded.o daemon/credentials.o daemon/priorities.o daemon/server-names.o daemon/signer.o daemon/certificate-file.o daemon/pem.o daemon/file.o daemon/trust.o daemon/revocation.o daemon/config.o daemon/config-daemon.o daemon/config-profile.o daemon/config-value.o daemon/config-words.o daemon/problem.o */
-/* The check of a peer's certificate, in real sessions: what is refused, with which alert and words. */
+/* The check of a peer's certificate, in sessions: what is refused, with which alert and words. */
 #include "verify.h"
 
 #include <setjmp.h>
@@ -17,36 +17,35 @@
 
 // Made with openssl ca -gencrl -crlexts: GnuTLS cannot make such lists.
 static const char partial_list[] =
-	"-----BEGIN X509 CRL-----\n"
-	"MIG5MGACAQEwCgYIKoZIzj0EAwIwEDEOMAwGA1UEAwwFbGlzdHMXDTI2MTEyMTEy\n"
-	"MDUxNVoXDTM1MDIwNzEyMDUxNVqgHzAdMA8GA1UdHAEB/wQFMAOBAf8wCgYDVR0U\n"
-	"BAMCAQEwCgYIKoZIzj0EAwIDSQAwRgIhAMB/EGcD4z04DaLg35Jo45+Qyy/Ngfkz\n"
-	"bIlTxho6nE9xAiEA3W2TD3VHLekXwnfnEBH82t1lsMQ63+44vYXTmJlw90c=\n"
-	"-----END X509 CRL-----\n";
+    "-----BEGIN X509 CRL-----\n"
+    "MIG5MGACAQEwCgYIKoZIzj0EAwIwEDEOMAwGA1UEAwwFbGlzdHMXDTI2MTEyMTEy\n"
+    "MDUxNVoXDTM1MDIwNzEyMDUxNVqgHzAdMA8GA1UdHAEB/wQFMAOBAf8wCgYDVR0U\n"
+    "BAMCAQEwCgYIKoZIzj0EAwIDSQAwRgIhAMB/EGcD4z04DaLg35Jo45+Qyy/Ngfkz\n"
+    "bIlTxho6nE9xAiEA3W2TD3VHLekXwnfnEBH82t1lsMQ63+44vYXTmJlw90c=\n"
+    "-----END X509 CRL-----\n";
 
 static const char indirect_list[] =
-	"-----BEGIN X509 CRL-----\n"
-	"MIG4MGACAQEwCgYIKoZIzj0EAwIwEDEOMAwGA1UEAwwFbGlzdHMXDTI2MTEyMTEy\n"
-	"MDUxNVoXDTM1MDIwNzEyMDUxNVqgHzAdMA8GA1UdHAEB/wQFMAOEAf8wCgYDVR0U\n"
-	"BAMCAQIwCgYIKoZIzj0EAwIDSAAwRQIgZkhgKRBLbAAfYeE3xj+9hIrEFSey2Wgb\n"
-	"rRroyIlH3YQCIQD8HSBgZgAzYvMDK/WAqsvNFn2YvzD5lbet+GBdLH501w==\n"
-	"-----END X509 CRL-----\n";
+    "-----BEGIN X509 CRL-----\n"
+    "MIG4MGACAQEwCgYIKoZIzj0EAwIwEDEOMAwGA1UEAwwFbGlzdHMXDTI2MTEyMTEy\n"
+    "MDUxNVoXDTM1MDIwNzEyMDUxNVqgHzAdMA8GA1UdHAEB/wQFMAOEAf8wCgYDVR0U\n"
+    "BAMCAQIwCgYIKoZIzj0EAwIDSAAwRQIgZkhgKRBLbAAfYeE3xj+9hIrEFSey2Wgb\n"
+    "rRroyIlH3YQCIQD8HSBgZgAzYvMDK/WAqsvNFn2YvzD5lbet+GBdLH501w==\n"
+    "-----END X509 CRL-----\n";
 
 static const char delta_list[] =
-	"-----BEGIN X509 CRL-----\n"
-	"MIG2MF4CAQEwCgYIKoZIzj0EAwIwEDEOMAwGA1UEAwwFbGlzdHMXDTI2MTEyMTEy\n"
-	"MDUxNVoXDTM1MDIwNzEyMDUxNVqgHTAbMA0GA1UdGwEB/wQDAgEBMAoGA1UdFAQD\n"
-	"AgEDMAoGCCqGSM49BAMCA0gAMEUCIQD7nkFsbCkvqmxfKBRwG+P/GzZATtAiar3q\n"
-	"RIIBO2ZRmwIgM3BeL+FoiMAHM5DuFPCJKp1uCZPOgE7SG2izKocZ71Q=\n"
-	"-----END X509 CRL-----\n";
+    "-----BEGIN X509 CRL-----\n"
+    "MIG2MF4CAQEwCgYIKoZIzj0EAwIwEDEOMAwGA1UEAwwFbGlzdHMXDTI2MTEyMTEy\n"
+    "MDUxNVoXDTM1MDIwNzEyMDUxNVqgHTAbMA0GA1UdGwEB/wQDAgEBMAoGA1UdFAQD\n"
+    "AgEDMAoGCCqGSM49BAMCA0gAMEUCIQD7nkFsbCkvqmxfKBRwG+P/GzZATtAiar3q\n"
+    "RIIBO2ZRmwIgM3BeL+FoiMAHM5DuFPCJKp1uCZPOgE7SG2izKocZ71Q=\n"
+    "-----END X509 CRL-----\n";
 
-static const char odd_list[] =
-	"-----BEGIN X509 CRL-----\n"
-	"MIG1MF4CAQEwCgYIKoZIzj0EAwIwEDEOMAwGA1UEAwwFbGlzdHMXDTI2MTEyMTEy\n"
-	"MDUxNVoXDTM1MDIwNzEyMDUxNVqgHTAbMA0GBCoDBAUBAf8EAgUAMAoGA1UdFAQD\n"
-	"AgEEMAoGCCqGSM49BAMCA0cAMEQCIHHDNSaosmmZUY2lMTgYD2Qe3KSZumKtZ4O8\n"
-	"mnTB746RAiAX3NjBU4EW8Ut8D0KdCWQQ3JZa71YE3QtPOpVdZsRUKw==\n"
-	"-----END X509 CRL-----\n";
+static const char odd_list[] = "-----BEGIN X509 CRL-----\n"
+			       "MIG1MF4CAQEwCgYIKoZIzj0EAwIwEDEOMAwGA1UEAwwFbGlzdHMXDTI2MTEyMTEy\n"
+			       "MDUxNVoXDTM1MDIwNzEyMDUxNVqgHTAbMA0GBCoDBAUBAf8EAgUAMAoGA1UdFAQD\n"
+			       "AgEEMAoGCCqGSM49BAMCA0cAMEQCIHHDNSaosmmZUY2lMTgYD2Qe3KSZumKtZ4O8\n"
+			       "mnTB746RAiAX3NjBU4EW8Ut8D0KdCWQQ3JZa71YE3QtPOpVdZsRUKw==\n"
+			       "-----END X509 CRL-----\n";
 
 enum { DAY = 24 * 3600 };
 
@@ -56,13 +55,13 @@ static int setup(void **state)
 {
 	(void)state;
 	root = pki_new(&(struct pki_wish){.authority = true, .common_name = "root"});
-	intermediate = pki_new(&(struct pki_wish){.authority = true, .common_name = "intermediate",
-						  .issuer = root});
+	intermediate = pki_new(
+	    &(struct pki_wish){.authority = true, .common_name = "intermediate", .issuer = root});
 	stranger = pki_new(&(struct pki_wish){.authority = true, .common_name = "stranger"});
-	server = pki_new(&(struct pki_wish){.issuer = intermediate, .names = {"server.test"},
-					    .purpose = GNUTLS_KP_TLS_WWW_SERVER});
-	client = pki_new(&(struct pki_wish){.issuer = intermediate, .names = {"client.test"},
-					    .purpose = GNUTLS_KP_TLS_WWW_CLIENT});
+	server = pki_new(&(struct pki_wish){
+	    .issuer = intermediate, .names = {"server.test"}, .purpose = GNUTLS_KP_TLS_WWW_SERVER});
+	client = pki_new(&(struct pki_wish){
+	    .issuer = intermediate, .names = {"client.test"}, .purpose = GNUTLS_KP_TLS_WWW_CLIENT});
 	pki_write_chain("trust.pem", (const struct pki_entity *[]){root}, 1);
 	pki_write_chain("server.pem", (const struct pki_entity *[]){server, intermediate}, 2);
 	pki_write_key("server.key", server);
@@ -107,8 +106,9 @@ static gnutls_certificate_credentials_t peer_credentials(const struct peer *peer
 		count++;
 	}
 	if (count)
-		assert_int_equal(gnutls_certificate_set_x509_key(credentials, chain, count,
-								 peer->chain[0]->key), 0);
+		assert_int_equal(
+		    gnutls_certificate_set_x509_key(credentials, chain, count, peer->chain[0]->key),
+		    0);
 	return credentials;
 }
 
@@ -134,7 +134,8 @@ static void judge(const struct decision *decision, const struct peer *peer)
 		gnutls_certificate_server_set_request(own, GNUTLS_CERT_REQUEST);
 	gnutls_credentials_set(others, GNUTLS_CRD_CERTIFICATE, credentials);
 	assert_int_equal(gnutls_priority_set_direct(
-				 others, peer->priorities ? peer->priorities : "NORMAL", NULL), 0);
+			     others, peer->priorities ? peer->priorities : "NORMAL", NULL),
+			 0);
 	tls_pair_run(&pair);
 	// Where the peer sends no certificate the library does not ask: the session does, after it.
 	if (is_server && !peer->chain[0])
@@ -182,23 +183,23 @@ static void judge_client(enum config_client_certificates wanted, const struct pe
 {
 	struct loaded *loaded = load("role = server\ntrust = trust.pem\n"
 				     "certificate = server.pem\nprivate-key = server.key\n");
-	struct decision decision = {.profile = &loaded->profiles[0], .role = REQUEST_SERVER,
-				    .client_certificates = wanted};
+	struct decision decision = {
+	    .profile = &loaded->profiles[0], .role = REQUEST_SERVER, .client_certificates = wanted};
 
 	judge(&decision, peer);
 	loaded_free(loaded);
 }
 
-#define assert_refused(number, part)                                                               \
-	do {                                                                                       \
-		if (result.alert != (number) || !strstr(result.words, part))                       \
-			fail_msg("alert %d, \"%s\"", result.alert, result.words);                  \
+#define assert_refused(number, part)                                              \
+	do {                                                                      \
+		if (result.alert != (number) || !strstr(result.words, part))      \
+			fail_msg("alert %d, \"%s\"", result.alert, result.words); \
 	} while (0)
 
-#define assert_good()                                                                              \
-	do {                                                                                       \
-		if (result.alert || !result.authenticated || !result.present)                      \
-			fail_msg("alert %d, \"%s\"", result.alert, result.words);                  \
+#define assert_good()                                                             \
+	do {                                                                      \
+		if (result.alert || !result.authenticated || !result.present)     \
+			fail_msg("alert %d, \"%s\"", result.alert, result.words); \
 	} while (0)
 
 static void believes_the_right_server_in_both_versions(void **state)
@@ -215,8 +216,8 @@ static void believes_the_right_server_in_both_versions(void **state)
 
 static void refuses_an_unknown_authority(void **state)
 {
-	struct pki_entity *foreign = pki_new(&(struct pki_wish){.issuer = stranger,
-								.names = {"server.test"}});
+	struct pki_entity *foreign =
+	    pki_new(&(struct pki_wish){.issuer = stranger, .names = {"server.test"}});
 
 	(void)state;
 	judge_server("server.test", &(struct peer){.chain = {foreign, stranger}});
@@ -232,9 +233,9 @@ static void refuses_an_unknown_authority(void **state)
 static void refuses_by_date(void **state)
 {
 	struct pki_entity *expired = pki_new(&(struct pki_wish){
-		.issuer = intermediate, .names = {"server.test"}, .from = -2 * DAY, .until = -DAY});
+	    .issuer = intermediate, .names = {"server.test"}, .from = -2 * DAY, .until = -DAY});
 	struct pki_entity *early = pki_new(&(struct pki_wish){
-		.issuer = intermediate, .names = {"server.test"}, .from = DAY, .until = 2 * DAY});
+	    .issuer = intermediate, .names = {"server.test"}, .from = DAY, .until = 2 * DAY});
 
 	(void)state;
 	judge_server("server.test", &(struct peer){.chain = {expired, intermediate}});
@@ -247,11 +248,13 @@ static void refuses_by_date(void **state)
 
 static void refuses_an_expired_authority(void **state)
 {
-	struct pki_entity *old = pki_new(&(struct pki_wish){.authority = true, .issuer = root,
+	struct pki_entity *old = pki_new(&(struct pki_wish){.authority = true,
+							    .issuer = root,
 							    .common_name = "old authority",
-							    .from = -2 * DAY, .until = -DAY});
-	struct pki_entity *leaf = pki_new(&(struct pki_wish){.issuer = old,
-							     .names = {"server.test"}});
+							    .from = -2 * DAY,
+							    .until = -DAY});
+	struct pki_entity *leaf =
+	    pki_new(&(struct pki_wish){.issuer = old, .names = {"server.test"}});
 
 	(void)state;
 	judge_server("server.test", &(struct peer){.chain = {leaf, old}});
@@ -263,8 +266,8 @@ static void refuses_an_expired_authority(void **state)
 
 static void refuses_an_issuer_that_is_no_authority(void **state)
 {
-	struct pki_entity *leaf = pki_new(&(struct pki_wish){.issuer = server,
-							     .names = {"victim.test"}});
+	struct pki_entity *leaf =
+	    pki_new(&(struct pki_wish){.issuer = server, .names = {"victim.test"}});
 
 	(void)state;
 	judge_server("victim.test", &(struct peer){.chain = {leaf, server, intermediate}});
@@ -275,27 +278,28 @@ static void refuses_an_issuer_that_is_no_authority(void **state)
 static void refuses_a_forged_signature(void **state)
 {
 	struct pki_entity *twin = pki_new(&(struct pki_wish){
-		.authority = true, .common_name = "intermediate", .issuer = stranger});
-	struct pki_entity *leaf = pki_new(&(struct pki_wish){.issuer = twin,
-							     .names = {"server.test"}});
+	    .authority = true, .common_name = "intermediate", .issuer = stranger});
+	struct pki_entity *leaf =
+	    pki_new(&(struct pki_wish){.issuer = twin, .names = {"server.test"}});
 
 	(void)state;
 	judge_server("server.test", &(struct peer){.chain = {leaf, intermediate}});
-	assert_true(result.alert == GNUTLS_A_BAD_CERTIFICATE || result.alert == GNUTLS_A_UNKNOWN_CA);
+	assert_true(result.alert == GNUTLS_A_BAD_CERTIFICATE ||
+		    result.alert == GNUTLS_A_UNKNOWN_CA);
 	pki_free(leaf);
 	pki_free(twin);
 }
 
 static void refuses_a_weak_key(void **state)
 {
-	struct pki_entity *weak = pki_new(&(struct pki_wish){.kind = PKI_RSA_WEAK,
-							     .issuer = intermediate,
-							     .names = {"server.test"}});
+	struct pki_entity *weak = pki_new(&(struct pki_wish){
+	    .kind = PKI_RSA_WEAK, .issuer = intermediate, .names = {"server.test"}});
 
 	(void)state;
-	judge_server("server.test", &(struct peer){
-		.chain = {weak, intermediate},
-		.priorities = "NORMAL:%PROFILE_VERY_WEAK:-VERS-ALL:+VERS-TLS1.2"});
+	judge_server(
+	    "server.test",
+	    &(struct peer){.chain = {weak, intermediate},
+			   .priorities = "NORMAL:%PROFILE_VERY_WEAK:-VERS-ALL:+VERS-TLS1.2"});
 	assert_refused(GNUTLS_A_BAD_CERTIFICATE, "too weak");
 	pki_free(weak);
 }
@@ -303,8 +307,7 @@ static void refuses_a_weak_key(void **state)
 static void refuses_a_wrong_purpose(void **state)
 {
 	struct pki_entity *masquerade = pki_new(&(struct pki_wish){
-		.issuer = intermediate, .names = {"server.test"},
-		.purpose = GNUTLS_KP_TLS_WWW_CLIENT});
+	    .issuer = intermediate, .names = {"server.test"}, .purpose = GNUTLS_KP_TLS_WWW_CLIENT});
 
 	(void)state;
 	judge_server("server.test", &(struct peer){.chain = {masquerade, intermediate}});
@@ -316,9 +319,10 @@ static void refuses_a_wrong_purpose(void **state)
 
 static void refuses_a_wrong_name(void **state)
 {
-	struct pki_entity *many = pki_new(&(struct pki_wish){
-		.issuer = intermediate, .common_name = "common.test",
-		.names = {"*.wild.test", "exact.test"}, .address = "192.0.2.7"});
+	struct pki_entity *many = pki_new(&(struct pki_wish){.issuer = intermediate,
+							     .common_name = "common.test",
+							     .names = {"*.wild.test", "exact.test"},
+							     .address = "192.0.2.7"});
 
 	(void)state;
 	judge_server("other.test", &(struct peer){.chain = {server, intermediate}});
@@ -344,10 +348,10 @@ static void refuses_a_wrong_name(void **state)
 
 static void takes_no_name_from_the_subject(void **state)
 {
-	struct pki_entity *old = pki_new(&(struct pki_wish){.issuer = intermediate,
-							    .common_name = "server.test"});
-	struct pki_entity *text = pki_new(&(struct pki_wish){.issuer = intermediate,
-							     .names = {"192.0.2.7"}});
+	struct pki_entity *old =
+	    pki_new(&(struct pki_wish){.issuer = intermediate, .common_name = "server.test"});
+	struct pki_entity *text =
+	    pki_new(&(struct pki_wish){.issuer = intermediate, .names = {"192.0.2.7"}});
 
 	(void)state;
 	judge_server("server.test", &(struct peer){.chain = {old, intermediate}});
@@ -451,8 +455,8 @@ static void refuses_what_is_revoked(void **state)
 
 static void refuses_when_the_lists_do_not_tell(void **state)
 {
-	struct pki_entity *twin = pki_new(&(struct pki_wish){
-		.authority = true, .common_name = "intermediate", .issuer = root});
+	struct pki_entity *twin = pki_new(
+	    &(struct pki_wish){.authority = true, .common_name = "intermediate", .issuer = root});
 
 	(void)state;
 	pki_write_list("root.crl", root, NULL, 0, -DAY, DAY);
@@ -500,15 +504,15 @@ static void refuses_lists_that_say_less_than_they_seem_to(void **state)
 	static const struct {
 		const char *text, *says;
 	} cases[] = {
-		{partial_list, "partial or indirect list"},
-		{indirect_list, "partial or indirect list"},
-		{delta_list, "delta list"},
-		{odd_list, "critical extension that is not known (1.2.3.4.5)"},
-		{"", "has no list in it"},
-		{"-----BEGIN X509 CRL-----\nAAAA\n", "has no end"},
-		{"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "cannot be read"},
-		{"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-		 "not an \"X509 CRL\""},
+	    {partial_list, "partial or indirect list"},
+	    {indirect_list, "partial or indirect list"},
+	    {delta_list, "delta list"},
+	    {odd_list, "critical extension that is not known (1.2.3.4.5)"},
+	    {"", "has no list in it"},
+	    {"-----BEGIN X509 CRL-----\nAAAA\n", "has no end"},
+	    {"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "cannot be read"},
+	    {"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+	     "not an \"X509 CRL\""},
 	};
 
 	(void)state;
@@ -526,22 +530,22 @@ static void refuses_lists_that_say_less_than_they_seem_to(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(believes_the_right_server_in_both_versions),
-		cmocka_unit_test(refuses_an_unknown_authority),
-		cmocka_unit_test(refuses_by_date),
-		cmocka_unit_test(refuses_an_expired_authority),
-		cmocka_unit_test(refuses_an_issuer_that_is_no_authority),
-		cmocka_unit_test(refuses_a_forged_signature),
-		cmocka_unit_test(refuses_a_weak_key),
-		cmocka_unit_test(refuses_a_wrong_purpose),
-		cmocka_unit_test(refuses_a_wrong_name),
-		cmocka_unit_test(takes_no_name_from_the_subject),
-		cmocka_unit_test(believes_anybody_only_where_the_profile_is_insecure),
-		cmocka_unit_test(judges_a_client_by_what_is_wanted),
-		cmocka_unit_test(refuses_what_is_revoked),
-		cmocka_unit_test(refuses_when_the_lists_do_not_tell),
-		cmocka_unit_test(takes_the_current_list_beside_an_old_one),
-		cmocka_unit_test(refuses_lists_that_say_less_than_they_seem_to),
+	    cmocka_unit_test(believes_the_right_server_in_both_versions),
+	    cmocka_unit_test(refuses_an_unknown_authority),
+	    cmocka_unit_test(refuses_by_date),
+	    cmocka_unit_test(refuses_an_expired_authority),
+	    cmocka_unit_test(refuses_an_issuer_that_is_no_authority),
+	    cmocka_unit_test(refuses_a_forged_signature),
+	    cmocka_unit_test(refuses_a_weak_key),
+	    cmocka_unit_test(refuses_a_wrong_purpose),
+	    cmocka_unit_test(refuses_a_wrong_name),
+	    cmocka_unit_test(takes_no_name_from_the_subject),
+	    cmocka_unit_test(believes_anybody_only_where_the_profile_is_insecure),
+	    cmocka_unit_test(judges_a_client_by_what_is_wanted),
+	    cmocka_unit_test(refuses_what_is_revoked),
+	    cmocka_unit_test(refuses_when_the_lists_do_not_tell),
+	    cmocka_unit_test(takes_the_current_list_beside_an_old_one),
+	    cmocka_unit_test(refuses_lists_that_say_less_than_they_seem_to),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

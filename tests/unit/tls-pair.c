@@ -11,10 +11,10 @@ void tls_pair_open(struct tls_pair *pair, unsigned client_flags, unsigned server
 {
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair->fds) < 0)
 		abort();
-	if (gnutls_init(&pair->client, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS |
-				       client_flags) < 0 ||
-	    gnutls_init(&pair->server, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS |
-				       server_flags) < 0)
+	if (gnutls_init(&pair->client,
+			GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS | client_flags) < 0 ||
+	    gnutls_init(&pair->server,
+			GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS | server_flags) < 0)
 		abort();
 	gnutls_transport_set_int(pair->client, pair->fds[0]);
 	gnutls_transport_set_int(pair->server, pair->fds[1]);
