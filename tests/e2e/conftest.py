@@ -32,7 +32,7 @@ import pytest
 
 import daemon as daemon_module
 import pki as pki_module
-from scale import SLOW, seconds
+from scale import SLOW, die_with_parent, seconds
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("HANDSHAKE_BUILD", "build")
@@ -58,6 +58,8 @@ def kernel_has_tls():
 
 
 def pytest_configure(config):
+    # Ended from outside, the fixtures still end what they started.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     config.kernel_has_tls = kernel_has_tls()
     config.records = config.getoption("--records") or (
         "kernel" if config.kernel_has_tls else "relay")
@@ -210,7 +212,7 @@ class HandshakeCommand:
     def start(self, *arguments, **options):
         options.setdefault("stdin", subprocess.DEVNULL)
         process = subprocess.Popen([self.program, *map(str, arguments)], env=self.environment,
-                                   start_new_session=True, **options)
+                                   start_new_session=True, preexec_fn=die_with_parent, **options)
         self.started.append(process)
         return process
 

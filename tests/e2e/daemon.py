@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 
 import protocol
-from scale import milliseconds, seconds, wait_until
+from scale import die_with_parent, milliseconds, seconds, wait_until
 
 SANITIZER_WORDS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer",
                    "runtime error:", "SUMMARY: ")
@@ -147,7 +147,7 @@ class Daemon:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [self.program, "--foreground", "--config", self.config], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True, cwd="/",
+                stdout=log, stderr=log, start_new_session=True, cwd="/", preexec_fn=die_with_parent,
                 env=environment(self.sanitizer_directory))
 
     def _ready(self):
@@ -204,11 +204,14 @@ class Daemon:
 
     def kill(self):
         """Ends the whole group at once, in whatever state it is."""
+        children = self.children()
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
         self.process.wait()
+        # A worker that is about to die can still take a request.
+        wait_until(lambda: not any(is_running(pid) for pid in children), 20, "the workers' end")
 
     def remove(self):
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -272,6 +275,14 @@ def _cmdline(pid):
         return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def user_of(pid):

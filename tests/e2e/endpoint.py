@@ -25,12 +25,13 @@ VERSIONS = {"TLS1.2": TLS12, "TLS1.3": TLS13}
 
 
 def tcp_pair():
-    """Two ends of one TCP connection on loopback: (connected, accepted)."""
+    """Two ends of one TCP connection on loopback: the program's, which blocks, and the peer's."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         one = socket.create_connection(listening.getsockname())
         two, _ = listening.accept()
+    # A timeout would make the program's end non-blocking, which libhandshake honours.
+    two.settimeout(seconds(30))
     for sock in (one, two):
-        sock.settimeout(seconds(30))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return one, two
 
@@ -206,26 +207,35 @@ def send_in_pieces(sock, data, size, pause=0):
 def assert_plain(one, two):
     """Plain bytes pass in both directions, and nothing else was there before."""
     for source, sink, data in ((one, two, b"plain bytes there"), (two, one, b"and back")):
-        source.settimeout(seconds(10))
-        sink.settimeout(seconds(10))
-        source.sendall(data)
-        got = b""
-        while len(got) < len(data):
-            more = sink.recv(len(data) - len(got))
-            assert more, "the connection ended"
-            got += more
-        assert got == data
+        with limited(source), limited(sink):
+            source.sendall(data)
+            assert _recv_exactly(sink, len(data)) == data
+
+
+@contextlib.contextmanager
+def limited(sock):
+    """Within it, the socket's calls fail after a while."""
+    before = sock.gettimeout()
+    sock.settimeout(seconds(20))
+    try:
+        yield
+    finally:
+        sock.settimeout(before)
+
+
+def _recv_exactly(sock, size):
+    got = b""
+    while len(got) < size:
+        more = sock.recv(size - len(got))
+        assert more, f"the connection ended after {got!r}"
+        got += more
+    return got
 
 
 def exchange(endpoint, sock, data=b"one way", back=b"and the other"):
     """Data passes both ways between the peer and the program's socket (relay or kernel)."""
-    sock.settimeout(seconds(20))
-    endpoint.send(data)
-    got = b""
-    while len(got) < len(data):
-        more = sock.recv(len(data) - len(got))
-        assert more, "the connection ended"
-        got += more
-    assert got == data
-    sock.sendall(back)
+    with limited(sock):
+        endpoint.send(data)
+        assert _recv_exactly(sock, len(data)) == data
+        sock.sendall(back)
     assert endpoint.recv_exactly(len(back)) == back

@@ -18,7 +18,7 @@ import threading
 import pytest
 
 from endpoint import in_thread
-from scale import seconds, wait_until
+from scale import die_with_parent, seconds, wait_until
 
 VERSIONS = ("TLS1.3", "TLS1.2")
 CIPHERS = ("AES-128-GCM", "AES-256-GCM", "CHACHA20-POLY1305", "AES-128-CCM")
@@ -107,7 +107,7 @@ class Program:
         self.port = port
         self.errors = b""
         self.process = subprocess.Popen([str(a) for a in arguments], start_new_session=True,
-                                        **options)
+                                        preexec_fn=die_with_parent, **options)
         if self.process.stderr:
             self.reader = threading.Thread(target=self._read_errors, daemon=True)
             self.reader.start()
@@ -294,7 +294,8 @@ def _run(arguments, data=None, keep_open=False, env=None):
     """Runs a client. keep_open: its standard input ends only after its output has."""
     process = subprocess.Popen([str(a) for a in arguments], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               start_new_session=True, env=env)
+                               start_new_session=True, env=env,
+                               preexec_fn=die_with_parent)
 
     def write():
         with contextlib.suppress(BrokenPipeError):

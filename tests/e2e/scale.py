@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Time in the tests: every wait is multiplied by HANDSHAKE_TEST_SLOW (an emulated machine: 8)."""
 
+import ctypes
 import os
+import signal
 import time
 
 SLOW = float(os.environ.get("HANDSHAKE_TEST_SLOW", "1"))
@@ -28,3 +30,12 @@ def wait_until(condition, timeout=10, what="the condition"):
             raise AssertionError(f"{what} did not come within {seconds(timeout):g} seconds")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.1)
+
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def die_with_parent():
+    """For subprocess's preexec_fn: a run of the tests that is killed leaves nothing behind."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

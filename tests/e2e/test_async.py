@@ -144,14 +144,13 @@ def test_failure_and_success_stand_beside_each_other(daemon, pki):
         late = stack.enter_context(library.Handshake(library.SERVER, "ecdsa",
                                                      timeout_ms=milliseconds(700)))
         wrong = stack.enter_context(library.Handshake(library.SERVER, "no-such-profile"))
-        with open("/dev/null", "rb") as null:
-            client.start(late, silent.fileno())
-            client.start(wrong, null.fileno())
-            client.start(good, ours.fileno())
-            running = in_thread(Endpoint(theirs, context("client", pki.trust),
-                                         "localhost").handshake)
-            ended = collect(client, 3)
-            running.result(seconds(20))
+        (other, _), = pairs(stack, 1)
+        client.start(late, silent.fileno())
+        client.start(wrong, other.fileno())
+        client.start(good, ours.fileno())
+        running = in_thread(Endpoint(theirs, context("client", pki.trust), "localhost").handshake)
+        ended = collect(client, 3)
+        running.result(seconds(20))
         assert ended[-1] is late
         assert (good.outcome, wrong.outcome) == ("established", "untouched")
         assert late["class"] == "timeout" and wrong["class"] == "request"
@@ -164,12 +163,13 @@ def test_requests_beyond_the_socket_s_queue_wait_in_the_library(daemon, pki):
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(library.Client(daemon.socket))
         handshakes = []
-        with open("/dev/null", "rb") as null:
-            for _ in range(count):
-                one = stack.enter_context(library.Handshake(library.SERVER, "ecdsa"))
-                client.start(one, null.fileno())
-                handshakes.append(one)
-            ended = collect(client, count)
+        (ours, theirs), = pairs(stack, 1)
+        for _ in range(count):
+            one = stack.enter_context(library.Handshake(library.SERVER, "no-such-profile"))
+            client.start(one, ours.fileno())
+            handshakes.append(one)
+        ended = collect(client, count)
+        endpoint.assert_plain(ours, theirs)
         assert set(ended) == set(handshakes)
         assert all(one.outcome == "untouched" for one in ended)
 
@@ -198,6 +198,14 @@ def test_setters_refuse_what_the_protocol_cannot_carry(wrong):
     with pytest.raises(OSError) as refused:
         library.Handshake(library.CLIENT, **wrong)
     assert refused.value.errno == 22
+
+
+def test_descriptor_that_is_no_socket_is_refused_without_the_daemon(daemon):
+    with open("/dev/null", "rb") as null, library.Handshake(library.SERVER, "ecdsa") as one:
+        assert one.perform(daemon.socket, null.fileno()) == -1
+        assert one.outcome == "untouched" and one.errno and "socket" in one.error
+        with library.Client(daemon.socket) as client, pytest.raises(OSError):
+            client.start(one, null.fileno())
 
 
 def test_caller_s_descriptor_stays_the_caller_s_after_a_failure(daemon):

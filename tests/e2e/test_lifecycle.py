@@ -292,16 +292,8 @@ def test_no_worker_outlives_a_killed_supervisor(make_daemon, profiles):
     assert children
     one.signal(signal.SIGKILL)
     one.wait()
-    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}/exe") for pid in children
-                               if _running(pid)), 20, "the end of the children")
-
-
-def _running(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False
+    wait_until(lambda: not any(daemon_module.is_running(pid) for pid in children), 20,
+               "the end of the children")
 
 
 # ---- What stays behind ----
@@ -342,7 +334,9 @@ def test_established_connections_cost_the_workers_nothing(make_daemon, profiles,
     """Invariant 5. With relay records the relay has them, but the workers must not."""
     count = 2000 if record_path == "kernel" else 300
     descriptors_wanted(count * 4 + 200)
-    one = make_daemon(profiles(), {"relayed-total": 5000, "relayed-per-user": 5000})
+    # One worker, so that all of it has been used before the measuring begins.
+    one = make_daemon(profiles(), {"workers": 1, "relayed-total": 5000,
+                                   "relayed-per-user": 5000})
     # The first of each kind fill caches and the allocator's arenas.
     for _ in range(2):
         with contextlib.ExitStack() as stack:
