@@ -8,10 +8,10 @@
 #include "record-layer.h"
 
 enum message_type { /* RFC 8446, 4; RFC 5246, 7.4 */
-	HELLO_REQUEST = 0,
-	CLIENT_HELLO = 1,
-	NEW_SESSION_TICKET = 4,
-	KEY_UPDATE = 24,
+		    HELLO_REQUEST = 0,
+		    CLIENT_HELLO = 1,
+		    NEW_SESSION_TICKET = 4,
+		    KEY_UPDATE = 24,
 };
 
 void post_handshake_init(struct post_handshake *post_handshake, enum config_version version,
@@ -29,7 +29,7 @@ bool post_handshake_within_message(const struct post_handshake *post_handshake)
 
 void post_handshake_key_update(uint8_t ret_message[POST_HANDSHAKE_KEY_UPDATE_SIZE])
 {
-	static const uint8_t message[] = { KEY_UPDATE, 0, 0, 1, 0 /* update_not_requested */ };
+	static const uint8_t message[] = {KEY_UPDATE, 0, 0, 1, 0 /* update_not_requested */};
 
 	memcpy(ret_message, message, sizeof message);
 }
@@ -82,7 +82,8 @@ static int finish_message(struct post_handshake *post_handshake, uint8_t last, b
 	if (!within_rate(post_handshake, now))
 		return RECORD_UNEXPECTED_MESSAGE;
 	if (type == KEY_UPDATE)
-		*actions |= POST_HANDSHAKE_UPDATE_RECEIVE | (last ? POST_HANDSHAKE_UPDATE_TRANSMIT : 0);
+		*actions |=
+		    POST_HANDSHAKE_UPDATE_RECEIVE | (last ? POST_HANDSHAKE_UPDATE_TRANSMIT : 0);
 	else
 		*actions |= POST_HANDSHAKE_REFUSE_RENEGOTIATION;
 	return 0;
@@ -110,8 +111,8 @@ int post_handshake_read(struct post_handshake *post_handshake, const uint8_t *da
 				continue;
 			alert = finish_message(post_handshake, 0, size == 0, now, &actions);
 		} else {
-			size_t part = size < post_handshake->body_left ? size
-								       : post_handshake->body_left;
+			size_t part =
+			    size < post_handshake->body_left ? size : post_handshake->body_left;
 			data += part;
 			size -= part;
 			post_handshake->body_left -= (uint32_t)part;

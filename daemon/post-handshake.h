@@ -11,12 +11,12 @@
 #include "config.h"
 
 enum post_handshake_action { /* a set */
-	/* The peer's next record is under its next key (RFC 8446, 4.6.3). */
-	POST_HANDSHAKE_UPDATE_RECEIVE = 1,
-	/* It asks for the same in our direction: a KeyUpdate before the next data. */
-	POST_HANDSHAKE_UPDATE_TRANSMIT = 2,
-	/* TLS 1.2: answer with the warning no_renegotiation (RFC 5246, 7.2.2). */
-	POST_HANDSHAKE_REFUSE_RENEGOTIATION = 4,
+			     /* The peer's next record is under its next key (RFC 8446, 4.6.3). */
+			     POST_HANDSHAKE_UPDATE_RECEIVE = 1,
+			     /* It asks for the same in our direction: a KeyUpdate before the next data. */
+			     POST_HANDSHAKE_UPDATE_TRANSMIT = 2,
+			     /* TLS 1.2: answer with the warning no_renegotiation (RFC 5246, 7.2.2). */
+			     POST_HANDSHAKE_REFUSE_RENEGOTIATION = 4,
 };
 
 enum {

@@ -22,10 +22,10 @@ static const struct {
 	uint8_t key_size;
 	bool explicit_nonce; /* in TLS 1.2: RFC 5288, 3; RFC 6655, 3; not so RFC 7905, 2 */
 } ciphers[CONFIG_CIPHERS] = {
-	[CONFIG_AES_128_GCM] = { GNUTLS_CIPHER_AES_128_GCM, 16, true },
-	[CONFIG_AES_256_GCM] = { GNUTLS_CIPHER_AES_256_GCM, 32, true },
-	[CONFIG_CHACHA20_POLY1305] = { GNUTLS_CIPHER_CHACHA20_POLY1305, 32, false },
-	[CONFIG_AES_128_CCM] = { GNUTLS_CIPHER_AES_128_CCM, 16, true },
+    [CONFIG_AES_128_GCM] = {GNUTLS_CIPHER_AES_128_GCM, 16, true},
+    [CONFIG_AES_256_GCM] = {GNUTLS_CIPHER_AES_256_GCM, 32, true},
+    [CONFIG_CHACHA20_POLY1305] = {GNUTLS_CIPHER_CHACHA20_POLY1305, 32, false},
+    [CONFIG_AES_128_CCM] = {GNUTLS_CIPHER_AES_128_CCM, 16, true},
 };
 
 static void put_u16(uint8_t *bytes, size_t value)
@@ -47,12 +47,13 @@ static bool has_explicit_nonce(const struct record_layer *layer)
 
 static int aead_start(struct record_layer *layer, const uint8_t *key)
 {
-	gnutls_datum_t datum = { (uint8_t *)key, layer->key_size };
+	gnutls_datum_t datum = {(uint8_t *)key, layer->key_size};
 
 	if (layer->aead)
 		gnutls_aead_cipher_deinit(layer->aead);
 	layer->aead = NULL;
-	int result = gnutls_aead_cipher_init(&layer->aead, ciphers[layer->cipher].algorithm, &datum);
+	int result =
+	    gnutls_aead_cipher_init(&layer->aead, ciphers[layer->cipher].algorithm, &datum);
 	if (result < 0) {
 		layer->aead = NULL;
 		return result == GNUTLS_E_MEMORY_ERROR ? -ENOMEM : -EINVAL;
@@ -96,8 +97,8 @@ static int expand_label(const struct record_layer *layer, const uint8_t *secret,
 {
 	uint8_t info[2 + 1 + 6 + 16 + 1];
 	size_t label_size = strlen(label);
-	gnutls_datum_t key = { (uint8_t *)secret, layer->secret_size };
-	gnutls_datum_t info_datum = { info, (unsigned)(2 + 1 + 6 + label_size + 1) };
+	gnutls_datum_t key = {(uint8_t *)secret, layer->secret_size};
+	gnutls_datum_t info_datum = {info, (unsigned)(2 + 1 + 6 + label_size + 1)};
 
 	put_u16(info, size);
 	info[2] = (uint8_t)(6 + label_size);
@@ -105,7 +106,9 @@ static int expand_label(const struct record_layer *layer, const uint8_t *secret,
 	memcpy(info + 9, label, label_size);
 	info[9 + label_size] = 0; /* no context */
 	return gnutls_hkdf_expand(layer->secret_size == 48 ? GNUTLS_MAC_SHA384 : GNUTLS_MAC_SHA256,
-				  &key, &info_datum, ret_bytes, size) < 0 ? -EIO : 0;
+				  &key, &info_datum, ret_bytes, size) < 0
+		   ? -EIO
+		   : 0;
 }
 
 int record_layer_update(struct record_layer *layer)
@@ -183,7 +186,8 @@ ssize_t record_layer_seal(struct record_layer *layer, enum record_type type, uin
 			  size_t plain_size)
 {
 	uint8_t nonce[NONCE_SIZE], additional[13];
-	size_t prefix = record_layer_prefix(layer), protected = plain_size, tag_size = RECORD_TAG_SIZE;
+	size_t prefix = record_layer_prefix(layer), protected = plain_size,
+	       tag_size = RECORD_TAG_SIZE;
 	uint8_t *plain = record + prefix;
 
 	if (!layer->aead)
@@ -194,7 +198,7 @@ ssize_t record_layer_seal(struct record_layer *layer, enum record_type type, uin
 		return -EOVERFLOW;
 	record[0] = (uint8_t)type;
 	if (layer->version == CONFIG_TLS13) {
-		plain[protected++] = (uint8_t)type;
+		plain[protected ++] = (uint8_t)type;
 		record[0] = RECORD_DATA;
 	}
 	put_u16(record + 1, 0x0303);
@@ -203,9 +207,9 @@ ssize_t record_layer_seal(struct record_layer *layer, enum record_type type, uin
 		put_u64(record + RECORD_HEADER_SIZE, layer->sequence);
 	make_nonce(layer, record, nonce);
 
-	giovec_t additional_vector = { additional,
-				       make_additional(layer, record, plain_size, additional) };
-	giovec_t vector = { plain, protected };
+	giovec_t additional_vector = {additional,
+				      make_additional(layer, record, plain_size, additional)};
+	giovec_t vector = {plain, protected};
 	if (gnutls_aead_cipher_encryptv2(layer->aead, nonce, sizeof nonce, &additional_vector, 1,
 					 &vector, 1, plain + protected, &tag_size) < 0 ||
 	    tag_size != RECORD_TAG_SIZE)
@@ -266,16 +270,17 @@ int record_layer_open(struct record_layer *layer, uint8_t *record, size_t size,
 		return RECORD_DECODE_ERROR;
 	size_t protected = size - prefix - RECORD_TAG_SIZE;
 	make_nonce(layer, record, nonce);
-	giovec_t additional_vector = { additional,
-				       make_additional(layer, record, protected, additional) };
-	giovec_t vector = { record + prefix, protected };
+	giovec_t additional_vector = {additional,
+				      make_additional(layer, record, protected, additional)};
+	giovec_t vector = {record + prefix, protected};
 	if (gnutls_aead_cipher_decryptv2(layer->aead, nonce, sizeof nonce, &additional_vector, 1,
-					 &vector, 1, record + prefix + protected, RECORD_TAG_SIZE) < 0)
+					 &vector, 1, record + prefix + protected,
+					 RECORD_TAG_SIZE) < 0)
 		return RECORD_BAD_RECORD_MAC;
 	layer->sequence++;
 	layer->used++;
 
-	struct record_content content = { record[0], record + prefix, protected };
+	struct record_content content = {record[0], record + prefix, protected};
 	if (layer->version == CONFIG_TLS13) {
 		if (protected > RECORD_PLAIN_MAX + 1)
 			return RECORD_OVERFLOW;

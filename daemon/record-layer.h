@@ -12,10 +12,10 @@
 #include "traffic-keys.h"
 
 enum record_type { /* RFC 8446, 5.1 */
-	RECORD_CHANGE_CIPHER_SPEC = 20,
-	RECORD_ALERT = 21,
-	RECORD_HANDSHAKE = 22,
-	RECORD_DATA = 23,
+		   RECORD_CHANGE_CIPHER_SPEC = 20,
+		   RECORD_ALERT = 21,
+		   RECORD_HANDSHAKE = 22,
+		   RECORD_DATA = 23,
 };
 
 /* RFC 8446, 6: those that a record path sends or has to tell apart. */
@@ -36,8 +36,9 @@ enum {
 	RECORD_HEADER_SIZE = 5,
 	RECORD_TAG_SIZE = 16, /* of all four ciphers */
 	RECORD_PLAIN_MAX = 16384,
-	RECORD_PREFIX_MAX = RECORD_HEADER_SIZE + 8, /* before the plain text: header, explicit nonce */
-	RECORD_SUFFIX_MAX = 1 + RECORD_TAG_SIZE,    /* behind it: inner type, tag */
+	RECORD_PREFIX_MAX =
+	    RECORD_HEADER_SIZE + 8,              /* before the plain text: header, explicit nonce */
+	RECORD_SUFFIX_MAX = 1 + RECORD_TAG_SIZE, /* behind it: inner type, tag */
 	/* The largest record that is taken (RFC 8446, 5.2: 256 bytes of expansion; a record of TLS 1.2
 	 * that could hold no more than RECORD_PLAIN_MAX is smaller). */
 	RECORD_SIZE_MAX = RECORD_HEADER_SIZE + RECORD_PLAIN_MAX + 256,

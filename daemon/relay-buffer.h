@@ -16,7 +16,7 @@ enum {
 	RELAY_BATCH = 4,
 	RELAY_CONTROL_SIZE = 256, /* for the few records beside the data: KeyUpdate, alerts */
 	RELAY_BUFFER_SIZE = RELAY_BATCH * RECORD_SIZE_MAX + RELAY_CONTROL_SIZE,
-	RELAY_PIECES = 64, /* opened records that are written at once */
+	RELAY_PIECES = 64,   /* opened records that are written at once */
 	RELAY_SPARE_MAX = 8, /* unused buffers that are kept */
 };
 

@@ -32,9 +32,9 @@ struct relay_connection {
 	short peer_watched, program_watched;
 	struct relay_sender sender;     /* program to peer */
 	struct relay_receiver receiver; /* peer to program */
-	bool program_gone; /* nobody holds the program's end any more */
-	bool program_shut; /* it can write no more: its direction has failed */
-	bool program_told; /* the end of the peer's direction was delivered */
+	bool program_gone;              /* nobody holds the program's end any more */
+	bool program_shut;              /* it can write no more: its direction has failed */
+	bool program_told;              /* the end of the peer's direction was delivered */
 	bool fin_sent;
 	bool peer_drained; /* the peer's FIN has come, or an error */
 	/* The closing: */
@@ -90,7 +90,7 @@ static void connection_free(struct relay_connection *connection)
 /* The state must be there before the end-of-file can be seen. */
 static void tell_state(int state_fd, uint8_t event, uint8_t alert)
 {
-	uint8_t state[HANDSHAKE_RELAY_STATE_SIZE] = { 0 };
+	uint8_t state[HANDSHAKE_RELAY_STATE_SIZE] = {0};
 
 	state[HANDSHAKE_RELAY_EVENT] = event;
 	state[HANDSHAKE_RELAY_ALERT] = alert;
@@ -102,7 +102,7 @@ static void tell_state(int state_fd, uint8_t event, uint8_t alert)
 /* Whether nobody holds the other end of the pair any more, or both its directions are shut. */
 static bool pair_abandoned(int fd)
 {
-	struct pollfd item = { fd, 0, 0 };
+	struct pollfd item = {fd, 0, 0};
 
 	return poll(&item, 1, 0) > 0 && item.revents & (POLLHUP | POLLERR);
 }
@@ -143,7 +143,7 @@ static void closing_begin(struct relay_connection *connection)
 
 static void timer_start(struct relay_connection *connection)
 {
-	struct timeval delay = { connection->tick / 1000, connection->tick % 1000 * 1000 };
+	struct timeval delay = {connection->tick / 1000, connection->tick % 1000 * 1000};
 
 	event_base_update_cache_time(connection->surroundings->base);
 	event_add(&connection->timer, &delay);
@@ -175,7 +175,8 @@ static void settle_peer(struct relay_connection *connection)
 	struct relay_receiver *receiver = &connection->receiver;
 	struct relay_sender *sender = &connection->sender;
 	bool broken = receiver->event == HANDSHAKE_RELAY_ALERT_SENT ||
-		      receiver->event == HANDSHAKE_RELAY_ALERT_RECEIVED || sender->program_misbehaved;
+		      receiver->event == HANDSHAKE_RELAY_ALERT_RECEIVED ||
+		      sender->program_misbehaved;
 
 	if (connection->peer_fd < 0)
 		return;
@@ -224,12 +225,13 @@ static bool watch(struct relay_connection *connection)
 	struct relay_sender *sender = &connection->sender;
 
 	if (connection->peer_fd >= 0) {
-		bool drain = (connection->program_gone || connection->fin_sent) &&
-			     !connection->peer_drained;
+		bool drain =
+		    (connection->program_gone || connection->fin_sent) && !connection->peer_drained;
 		bool read = drain || (!receiver->ended && !relay_receiver_stalled(receiver));
-		short wanted = (short)((read ? EV_READ : 0) |
-				       (relay_sender_stalled(sender) ? EV_WRITE : 0));
-		if (!set_watch(connection, &connection->peer_event, &connection->peer_watched, wanted))
+		short wanted =
+		    (short)((read ? EV_READ : 0) | (relay_sender_stalled(sender) ? EV_WRITE : 0));
+		if (!set_watch(connection, &connection->peer_event, &connection->peer_watched,
+			       wanted))
 			return false;
 	}
 	if (connection->program_fd >= 0) {
@@ -298,8 +300,10 @@ static void cut(struct relay_connection *connection)
 /* Without being watched, the connection would hang for ever. */
 static void give_up(struct relay_connection *connection)
 {
-	log_error("a connection of user %u is cut, because the kernel watches no more descriptors for this "
-		  "user: raise fs.epoll.max_user_watches", (unsigned)connection->uid);
+	log_error("a connection of user %u is cut, because the kernel watches no more descriptors "
+		  "for this "
+		  "user: raise fs.epoll.max_user_watches",
+		  (unsigned)connection->uid);
 	cut(connection);
 }
 
@@ -403,7 +407,8 @@ int relay_connection_start(struct relay_surroundings *surroundings,
 	connection->state_fd = fds[2];
 	relay_guard_refuse(connection->program_fd);
 	evtimer_assign(&connection->timer, surroundings->base, on_timer, connection);
-	event_assign(&connection->peer_event, surroundings->base, fds[0], EV_READ, on_peer, connection);
+	event_assign(&connection->peer_event, surroundings->base, fds[0], EV_READ, on_peer,
+		     connection);
 	event_assign(&connection->program_event, surroundings->base, fds[1], EV_READ, on_program,
 		     connection);
 	LIST_INSERT_HEAD(&surroundings->connections, connection, entry);

@@ -48,10 +48,10 @@ static ssize_t receive(int fd, struct iovec *vector, size_t count, struct foreig
 		char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
 	} control;
 	struct msghdr message = {
-		.msg_iov = vector,
-		.msg_iovlen = count,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof control.bytes,
+	    .msg_iov = vector,
+	    .msg_iovlen = count,
+	    .msg_control = control.bytes,
+	    .msg_controllen = sizeof control.bytes,
 	};
 	ssize_t size;
 
@@ -81,7 +81,7 @@ static void dispose(struct foreign *foreign, void (*close_one)(int fd))
 
 	for (int i = 0; i < MESSAGES_MAX; i++) {
 		char bytes[4096];
-		struct iovec vector = { bytes, sizeof bytes };
+		struct iovec vector = {bytes, sizeof bytes};
 		bool lost;
 		for (size_t n = 0; n < foreign->count; n++)
 			close_one(foreign->fds[n]);
@@ -134,8 +134,9 @@ static void dispose_aside(struct foreign *foreign)
 	if (copy)
 		atomic_fetch_sub(&threads, 1);
 	free(copy);
-	log_warning("closes descriptors that a program put into its connection, and may be held up by it: "
-		    "too many others are being closed");
+	log_warning(
+	    "closes descriptors that a program put into its connection, and may be held up by it: "
+	    "too many others are being closed");
 	dispose(foreign, foreign_close);
 }
 
@@ -158,7 +159,7 @@ bool relay_guard_drain(int fd)
 	bool foreign = false;
 
 	for (int i = 0; i < MESSAGES_MAX && size > 0 && !foreign; i++) {
-		struct iovec vector = { bytes, sizeof bytes };
+		struct iovec vector = {bytes, sizeof bytes};
 		size = relay_guard_read(fd, &vector, 1, &foreign);
 	}
 	return !foreign;
@@ -166,7 +167,7 @@ bool relay_guard_drain(int fd)
 
 void relay_guard_close(int fd)
 {
-	struct foreign rest = { .socket = fd, .count = 0 };
+	struct foreign rest = {.socket = fd, .count = 0};
 
 	shutdown(fd, SHUT_RD);
 	if (relay_guard_drain(fd))

@@ -9,7 +9,9 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-enum { RELAY_GUARD_THREADS_MAX = 32 }; /* that close; beyond, the loop does, and may be held up a little */
+enum {
+	RELAY_GUARD_THREADS_MAX = 32
+}; /* that close; beyond, the loop does, and may be held up a little */
 
 /* Has the kernel refuse descriptors where it can (Linux 6.16); harmless elsewhere. */
 void relay_guard_refuse(int fd);

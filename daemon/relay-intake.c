@@ -19,9 +19,10 @@
 #include "relay-tcp.h"
 
 enum {
-	TAKE_AT_ONCE = 16,      /* requests in one turn of the loop */
-	DESCRIPTORS_OWN = 32,   /* standard ones, loop, signals, counters, those of one request, spare */
-	DESCRIPTORS_MAX = 8,    /* in one request, to be closed if they are not RELAY_REQUEST_FDS */
+	TAKE_AT_ONCE = 16, /* requests in one turn of the loop */
+	DESCRIPTORS_OWN =
+	    32, /* standard ones, loop, signals, counters, those of one request, spare */
+	DESCRIPTORS_MAX = 8, /* in one request, to be closed if they are not RELAY_REQUEST_FDS */
 };
 
 struct intake {
@@ -50,12 +51,12 @@ static ssize_t packet_receive(int socket, struct packet *packet)
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
 	} control;
-	struct iovec vector = { &packet->request, sizeof packet->request };
+	struct iovec vector = {&packet->request, sizeof packet->request};
 	struct msghdr message = {
-		.msg_iov = &vector,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof control.bytes,
+	    .msg_iov = &vector,
+	    .msg_iovlen = 1,
+	    .msg_control = control.bytes,
+	    .msg_controllen = sizeof control.bytes,
 	};
 
 	memset(packet, 0, sizeof *packet);
@@ -92,7 +93,8 @@ static const char *packet_judge(const struct packet *packet)
 	struct stat state;
 
 	if (packet->cut)
-		return "parts of it were lost (the limit of open descriptors is reached, or it is too large)";
+		return "parts of it were lost (the limit of open descriptors is reached, or it is "
+		       "too large)";
 	if (packet->size != (ssize_t)sizeof packet->request ||
 	    packet->request.version != RELAY_REQUEST_VERSION)
 		return "it comes from another version of the program; restart the daemon";
@@ -145,24 +147,27 @@ static void packet_take(struct intake *intake, struct packet *packet)
 	}
 	if (intake->limits.descriptors <
 	    (intake->connections + 1) * RELAY_REQUEST_FDS + DESCRIPTORS_OWN) {
-		log_warning("a connection of user %u is cut: %u connections take all of the %u descriptors "
-			    "that this process may open; raise the limit (LimitNOFILE) or the number of relays",
-			    (unsigned)uid, intake->connections, intake->limits.descriptors);
+		log_warning(
+		    "a connection of user %u is cut: %u connections take all of the %u descriptors "
+		    "that this process may open; raise the limit (LimitNOFILE) or the number of "
+		    "relays",
+		    (unsigned)uid, intake->connections, intake->limits.descriptors);
 		packet_close(packet);
 		return;
 	}
 	bool refused = !counters_take_place(counters, PLACE_RELAYED, uid, intake->limits.per_user,
 					    intake->limits.total);
 	if (refused)
-		log_warning("a connection of user %u is refused: the bound of %u relayed connections per user, "
-			    "or of %u in total, is reached", (unsigned)uid, intake->limits.per_user,
-			    intake->limits.total);
+		log_warning("a connection of user %u is refused: the bound of %u relayed "
+			    "connections per user, "
+			    "or of %u in total, is reached",
+			    (unsigned)uid, intake->limits.per_user, intake->limits.total);
 	else
 		counters_add(counters, COUNTER_RELAYED, 1);
 	intake->connections++;
 	packet->fd_count = 0; /* taken */
-	int result = relay_connection_start(&intake->surroundings, &packet->request, packet->fds, refused,
-					    on_gone, intake);
+	int result = relay_connection_start(&intake->surroundings, &packet->request, packet->fds,
+					    refused, on_gone, intake);
 	if (result < 0) {
 		log_error("a connection of user %u is cut: %s", (unsigned)uid, strerror(-result));
 		on_gone(intake, uid, refused);
@@ -214,7 +219,8 @@ static void on_signal(evutil_socket_t number, short what, void *context)
 	intake->stopping = true;
 	shutdown(intake->socket, SHUT_RD);
 	if (intake->connections > 0)
-		log_info("takes no more; stays until its %u connections are gone", intake->connections);
+		log_info("takes no more; stays until its %u connections are gone",
+			 intake->connections);
 }
 
 static struct event *add_event(struct event_base *base, evutil_socket_t fd, short what,
@@ -233,9 +239,9 @@ int relay_intake_run(struct event_base *base, int socket, struct counters *count
 		     const struct relay_limits *limits)
 {
 	struct intake intake = {
-		.surroundings = { .base = base, .counters = counters },
-		.limits = *limits,
-		.socket = socket,
+	    .surroundings = {.base = base, .counters = counters},
+	    .limits = *limits,
+	    .socket = socket,
 	};
 	int result = -ENOMEM;
 

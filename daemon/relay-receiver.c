@@ -11,7 +11,7 @@
 #include "relay-receiver.h"
 
 enum {
-	FATAL = 2,             /* RFC 8446, 6 */
+	FATAL = 2,              /* RFC 8446, 6 */
 	EMPTY_RECORDS_MAX = 32, /* in a row: they cost work and say nothing */
 	WARNINGS_MAX = 5,
 };
@@ -79,9 +79,9 @@ static int read_handshake(struct relay_receiver *receiver, const struct record_c
 	unsigned actions = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	int alert = post_handshake_read(&receiver->messages, content->data, content->size,
-					(uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
-					&actions);
+	int alert = post_handshake_read(
+	    &receiver->messages, content->data, content->size,
+	    (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000, &actions);
 	if (alert)
 		return alert;
 	if (actions & POST_HANDSHAKE_UPDATE_RECEIVE && record_layer_update(&receiver->layer) < 0)
@@ -96,11 +96,12 @@ static int read_data(struct relay_receiver *receiver, const struct record_conten
 
 	receiver->warnings = 0;
 	if (content->size == 0)
-		return ++receiver->empty_records > EMPTY_RECORDS_MAX ? RECORD_UNEXPECTED_MESSAGE : 0;
+		return ++receiver->empty_records > EMPTY_RECORDS_MAX ? RECORD_UNEXPECTED_MESSAGE
+								     : 0;
 	receiver->empty_records = 0;
 	receiver->received += content->size;
 	if (!receiver->program_deaf)
-		buffer->piece[buffer->pieces++] = (struct iovec){ content->data, content->size };
+		buffer->piece[buffer->pieces++] = (struct iovec){content->data, content->size};
 	return 0;
 }
 
@@ -155,8 +156,8 @@ static void fill(struct relay_receiver *receiver, int peer_fd)
 		buffer->end -= buffer->start;
 		buffer->start = 0;
 	}
-	ssize_t size = recv(peer_fd, buffer->bytes + buffer->end, sizeof buffer->bytes - buffer->end,
-			    MSG_DONTWAIT);
+	ssize_t size = recv(peer_fd, buffer->bytes + buffer->end,
+			    sizeof buffer->bytes - buffer->end, MSG_DONTWAIT);
 	if (size > 0) {
 		buffer->end += (size_t)size;
 	} else if (size == 0) {
@@ -190,16 +191,16 @@ static void deliver(struct relay_receiver *receiver, int program_fd)
 
 	while (buffer->pieces > 0) {
 		struct msghdr message = {
-			.msg_iov = buffer->piece + buffer->first_piece,
-			.msg_iovlen = buffer->pieces - buffer->first_piece,
+		    .msg_iov = buffer->piece + buffer->first_piece,
+		    .msg_iovlen = buffer->pieces - buffer->first_piece,
 		};
 		ssize_t size = receiver->program_deaf
-			       ? -1 : sendmsg(program_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+				   ? -1
+				   : sendmsg(program_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (size >= 0) {
 			advance(buffer, (size_t)size);
-		} else if (receiver->program_deaf ||
-			   (errno != EAGAIN && errno != EINTR && errno != ENOMEM &&
-			    errno != ENOBUFS)) {
+		} else if (receiver->program_deaf || (errno != EAGAIN && errno != EINTR &&
+						      errno != ENOMEM && errno != ENOBUFS)) {
 			/* EPIPE: it closed, or shut its receiving side down; TCP drops then, too. */
 			receiver->program_deaf = true;
 			buffer->first_piece = buffer->pieces = 0;

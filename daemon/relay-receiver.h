@@ -12,10 +12,11 @@
 struct relay_receiver {
 	struct record_layer layer;
 	struct post_handshake messages;
-	struct relay_buffer *buffer; /* opened pieces for the program, records not yet opened; or NULL */
-	unsigned empty_records;      /* in a row */
-	unsigned warnings;           /* in a row */
-	unsigned actions;            /* of enum post_handshake_action, for the sender; taken by the caller */
+	struct relay_buffer
+	    *buffer;            /* opened pieces for the program, records not yet opened; or NULL */
+	unsigned empty_records; /* in a row */
+	unsigned warnings;      /* in a row */
+	unsigned actions;  /* of enum post_handshake_action, for the sender; taken by the caller */
 	bool program_deaf; /* the program takes nothing more: what comes is opened and dropped */
 	bool ended;        /* no record will be read any more */
 	bool reset;        /* the connection failed: nothing can be sent either */
@@ -36,6 +37,7 @@ bool relay_receiver_stalled(const struct relay_receiver *receiver);
 /* Ends before it began, with the alert internal_error for the peer. */
 void relay_receiver_refuse(struct relay_receiver *receiver);
 /* Drops what waits and ends, with this event if it has not ended yet. */
-void relay_receiver_abandon(struct relay_receiver *receiver, struct relay_pool *pool, uint8_t event);
+void relay_receiver_abandon(struct relay_receiver *receiver, struct relay_pool *pool,
+			    uint8_t event);
 
 #endif

@@ -74,7 +74,7 @@ static bool add_control(struct relay_sender *sender, enum record_type type, cons
 
 static bool add_alert(struct relay_sender *sender, int level, int alert)
 {
-	const uint8_t content[] = { (uint8_t)level, (uint8_t)alert };
+	const uint8_t content[] = {(uint8_t)level, (uint8_t)alert};
 
 	return add_control(sender, RECORD_ALERT, content, sizeof content);
 }
@@ -100,7 +100,7 @@ static ssize_t read_batch(const struct relay_sender *sender, int program_fd, boo
 	uint8_t *plain = sender->buffer->bytes + sender->buffer->end + prefix;
 
 	for (size_t i = 0; i < RELAY_BATCH; i++)
-		vector[i] = (struct iovec){ plain + i * stride, RECORD_PLAIN_MAX };
+		vector[i] = (struct iovec){plain + i * stride, RECORD_PLAIN_MAX};
 	return relay_guard_read(program_fd, vector, RELAY_BATCH, ret_foreign);
 }
 
@@ -124,8 +124,8 @@ static bool add_data(struct relay_sender *sender, int program_fd)
 	sender->sent += (uint64_t)size;
 	for (size_t left = (size_t)size; left > 0;) {
 		size_t part = left < RECORD_PLAIN_MAX ? left : RECORD_PLAIN_MAX;
-		ssize_t sealed = record_layer_seal(&sender->layer, RECORD_DATA,
-						   sender->buffer->bytes + sender->buffer->end, part);
+		ssize_t sealed = record_layer_seal(
+		    &sender->layer, RECORD_DATA, sender->buffer->bytes + sender->buffer->end, part);
 		if (sealed < 0)
 			return false;
 		sender->buffer->end += (size_t)sealed;

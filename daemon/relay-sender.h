@@ -16,8 +16,8 @@ struct relay_sender {
 	int alert_owed;              /* a fatal alert, instead of all further data; -1: none */
 	bool program_ended;          /* the program said that no more data comes, or is gone */
 	bool program_misbehaved;     /* it sent descriptors; see relay-guard.h */
-	bool ended;  /* the last record was made: close_notify or a fatal alert; or failed */
-	bool failed; /* nothing can be sent any more */
+	bool ended;    /* the last record was made: close_notify or a fatal alert; or failed */
+	bool failed;   /* nothing can be sent any more */
 	uint64_t sent; /* plain bytes, in total */
 };
 

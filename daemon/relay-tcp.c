@@ -2,8 +2,8 @@
 /* Looks at, empties and closes a TCP socket that belonged to a program. It must never wait: the program
  * may still hold the socket and set what it likes on it. */
 #include <errno.h>
-#include <netinet/in.h>
 #include <linux/tcp.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -11,12 +11,12 @@
 #include "relay-tcp.h"
 
 enum { /* of the kernel's include/net/tcp_states.h */
-	STATE_FIN_WAIT1 = 4,
-	STATE_FIN_WAIT2 = 5,
-	STATE_TIME_WAIT = 6,
-	STATE_CLOSE = 7,
-	STATE_LAST_ACK = 9,
-	STATE_CLOSING = 11,
+       STATE_FIN_WAIT1 = 4,
+       STATE_FIN_WAIT2 = 5,
+       STATE_TIME_WAIT = 6,
+       STATE_CLOSE = 7,
+       STATE_LAST_ACK = 9,
+       STATE_CLOSING = 11,
 };
 
 enum relay_tcp_phase relay_tcp_phase(int fd, uint64_t *ret_confirmed)
@@ -63,7 +63,7 @@ void relay_tcp_close(int fd)
 	uint64_t confirmed;
 	enum relay_tcp_phase phase = relay_tcp_phase(fd, &confirmed);
 	/* On, with no seconds: a reset, at once. Off: nothing is unconfirmed, so nothing is waited for. */
-	struct linger linger = { phase == RELAY_TCP_OPEN || phase == RELAY_TCP_FLUSHING, 0 };
+	struct linger linger = {phase == RELAY_TCP_OPEN || phase == RELAY_TCP_FLUSHING, 0};
 
 	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
 	foreign_close(fd); /* the program may change it again in between */

@@ -39,10 +39,10 @@ static bool read_number(const char *text, unsigned *ret_number)
 static bool read_level(const char *text, enum config_log_level *ret_level)
 {
 	static const char *const words[] = {
-		[CONFIG_LOG_ERROR] = "error",
-		[CONFIG_LOG_WARNING] = "warning",
-		[CONFIG_LOG_INFO] = "info",
-		[CONFIG_LOG_DEBUG] = "debug",
+	    [CONFIG_LOG_ERROR] = "error",
+	    [CONFIG_LOG_WARNING] = "warning",
+	    [CONFIG_LOG_INFO] = "info",
+	    [CONFIG_LOG_DEBUG] = "debug",
 	};
 	unsigned number;
 
@@ -62,24 +62,29 @@ static bool read_level(const char *text, enum config_log_level *ret_level)
 /* -1 and a message: the arguments come from the supervisor, or from somebody who tries the program out. */
 static int read_arguments(int argc, char **argv, struct arguments *arguments)
 {
-	unsigned *const numbers[] = { &arguments->index, &arguments->uid, &arguments->gid,
-				      &arguments->total, &arguments->per_user };
+	unsigned *const numbers[] = {&arguments->index, &arguments->uid, &arguments->gid,
+				     &arguments->total, &arguments->per_user};
 
 	if (argc != 6) {
-		fprintf(stderr, "handshaked: --relay has %d arguments instead of 6; it is for the daemon's "
-			"own use: start handshaked without it\n", argc);
+		fprintf(stderr,
+			"handshaked: --relay has %d arguments instead of 6; it is for the daemon's "
+			"own use: start handshaked without it\n",
+			argc);
 		return -1;
 	}
 	for (int i = 0; i < 5; i++) {
 		if (!read_number(argv[i], numbers[i])) {
-			fprintf(stderr, "handshaked: --relay: \"%s\" (argument %d) is not a number\n",
+			fprintf(stderr,
+				"handshaked: --relay: \"%s\" (argument %d) is not a number\n",
 				argv[i], i + 1);
 			return -1;
 		}
 	}
 	if (!read_level(argv[5], &arguments->level)) {
-		fprintf(stderr, "handshaked: --relay: \"%s\" is not a log level: error, warning, info or "
-			"debug\n", argv[5]);
+		fprintf(stderr,
+			"handshaked: --relay: \"%s\" is not a log level: error, warning, info or "
+			"debug\n",
+			argv[5]);
 		return -1;
 	}
 	return 0;
@@ -97,16 +102,17 @@ static unsigned raise_descriptor_limit(unsigned total)
 		getrlimit(RLIMIT_NOFILE, &limit);
 	unsigned descriptors = limit.rlim_cur > 1u << 30 ? 1u << 30 : (unsigned)limit.rlim_cur;
 	if (total > 0 && descriptors / 3 < total)
-		log_warning("%u open descriptors do for about %u of the %u relayed connections that the "
-			    "configuration allows; raise the limit (LimitNOFILE)",
-			    descriptors, descriptors / 3, total);
+		log_warning(
+		    "%u open descriptors do for about %u of the %u relayed connections that the "
+		    "configuration allows; raise the limit (LimitNOFILE)",
+		    descriptors, descriptors / 3, total);
 	return descriptors;
 }
 
 int relay_main(int argc, char **argv)
 {
-	struct arguments arguments = { 0 };
-	struct problem problem = { "" };
+	struct arguments arguments = {0};
+	struct problem problem = {""};
 
 	if (read_arguments(argc, argv, &arguments) < 0)
 		return 2;
@@ -120,8 +126,8 @@ int relay_main(int argc, char **argv)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
-	struct relay_limits limits = { arguments.total, arguments.per_user,
-				       raise_descriptor_limit(arguments.total) };
+	struct relay_limits limits = {arguments.total, arguments.per_user,
+				      raise_descriptor_limit(arguments.total)};
 	int result = foreign_start();
 	if (result < 0) {
 		log_error("cannot handle SIGALRM: %s", strerror(-result));

@@ -97,8 +97,7 @@ void fixture_link_open(struct fixture_link *link, enum config_version version,
 	int our_result = GNUTLS_E_AGAIN;
 	int peer_result = GNUTLS_E_AGAIN;
 
-	snprintf(priority, sizeof(priority),
-		 "NORMAL:-VERS-ALL:+VERS-TLS1.%d:-CIPHER-ALL:+%s",
+	snprintf(priority, sizeof(priority), "NORMAL:-VERS-ALL:+VERS-TLS1.%d:-CIPHER-ALL:+%s",
 		 version == CONFIG_TLS13 ? 3 : 2, cipher_name(cipher));
 	connect_pair(&link->our_fd, &link->peer_fd);
 	set_blocking(link->our_fd, false);

@@ -9,10 +9,10 @@
 #include "traffic-keys.h"
 
 struct fixture_link {
-	int our_fd;             /* plain TCP; blocking */
+	int our_fd; /* plain TCP; blocking */
 	struct traffic_keys keys;
-	int peer_fd;            /* likewise */
-	gnutls_session_t peer;  /* on peer_fd */
+	int peer_fd;           /* likewise */
+	gnutls_session_t peer; /* on peer_fd */
 };
 
 void fixture_link_open(struct fixture_link *link, enum config_version version,

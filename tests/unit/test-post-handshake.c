@@ -13,7 +13,9 @@
 #include "post-handshake.h"
 #include "record-layer.h"
 
-#define TICKET  "\x04\0\0\x0a" "0123456789"
+#define TICKET         \
+	"\x04\0\0\x0a" \
+	"0123456789"
 #define UPDATE  "\x18\0\0\x01\0"
 #define REQUEST "\x18\0\0\x01\x01"
 
@@ -52,8 +54,9 @@ static void says_what_a_record_of_messages_asks_for(void **state)
 	    {CONFIG_TLS13, false, "\x18\0\0\0", 4, RECORD_DECODE_ERROR, 0},
 	    {CONFIG_TLS13, false, "\x18\0\0\x02\0\0", 6, RECORD_DECODE_ERROR, 0},
 	    {CONFIG_TLS13, false, "\x04\xff\xff\xff", 4, RECORD_DECODE_ERROR, 0},
-	    {CONFIG_TLS13, false, "\x0d\0\0\0", 4, RECORD_UNEXPECTED_MESSAGE, 0}, /* CertificateRequest */
-	    {CONFIG_TLS13, true, "\x01\0\0\0", 4, RECORD_UNEXPECTED_MESSAGE, 0},  /* ClientHello */
+	    {CONFIG_TLS13, false, "\x0d\0\0\0", 4, RECORD_UNEXPECTED_MESSAGE,
+	     0}, /* CertificateRequest */
+	    {CONFIG_TLS13, true, "\x01\0\0\0", 4, RECORD_UNEXPECTED_MESSAGE, 0}, /* ClientHello */
 	    {CONFIG_TLS13, true, "\x14\0\0\x20", 4, RECORD_UNEXPECTED_MESSAGE, 0},
 	    {CONFIG_TLS12, false, "\0\0\0\0", 4, 0, POST_HANDSHAKE_REFUSE_RENEGOTIATION},
 	    {CONFIG_TLS12, false, "\0\0\0\x01", 4, RECORD_DECODE_ERROR, 0},
@@ -127,9 +130,8 @@ static void follows_eight_updates_a_second_and_no_more(void **state)
 			assert_int_equal(post_handshake_read(&messages, (const uint8_t *)UPDATE, 5,
 							     5000 + second * 1000 + i, &actions),
 					 0);
-	assert_int_equal(
-	    post_handshake_read(&messages, (const uint8_t *)UPDATE, 5, 7999, &actions),
-	    RECORD_UNEXPECTED_MESSAGE);
+	assert_int_equal(post_handshake_read(&messages, (const uint8_t *)UPDATE, 5, 7999, &actions),
+			 RECORD_UNEXPECTED_MESSAGE);
 }
 
 static void bounds_attempts_to_renegotiate(void **state)

@@ -29,8 +29,7 @@ static void say(struct fixture_link *link, struct record_layer *layer, size_t si
 	memcpy(record + record_layer_prefix(layer), text, size);
 	ssize_t sealed = record_layer_seal(layer, RECORD_DATA, record, size);
 	assert_true(sealed > 0);
-	assert_int_equal(sealed,
-			 record_layer_prefix(layer) + size + record_layer_suffix(layer));
+	assert_int_equal(sealed, record_layer_prefix(layer) + size + record_layer_suffix(layer));
 	assert_int_equal(send(link->our_fd, record, sealed, MSG_NOSIGNAL), sealed);
 	if (size == 0)
 		return; /* the peer reads over it */
@@ -229,7 +228,7 @@ static void refuses_inner_records_that_say_nothing(void **state)
 	    {"\0\0\0\0", 4, RECORD_UNEXPECTED_MESSAGE}, /* padding alone: RFC 8446, 5.4 */
 	    {"\x16", 1, RECORD_UNEXPECTED_MESSAGE},     /* an empty handshake fragment: 5.1 */
 	    {"\x15\0\0", 3, RECORD_UNEXPECTED_MESSAGE}, /* an empty alert */
-	    {"\x17", 1, 0},                             /* no data: traffic analysis is led astray */
+	    {"\x17", 1, 0}, /* no data: traffic analysis is led astray */
 	    {"x\x17\0\0", 4, 0},
 	    {"\x01\x14", 2, RECORD_UNEXPECTED_MESSAGE}, /* change_cipher_spec in here: 5 */
 	    {"x\x18", 2, RECORD_UNEXPECTED_MESSAGE},
@@ -328,8 +327,8 @@ static void follows_key_updates_as_gnutls_does(void **state)
 			/* Ours: */
 			post_handshake_key_update(message);
 			memcpy(record + record_layer_prefix(&transmit), message, sizeof(message));
-			ssize_t sealed = record_layer_seal(&transmit, RECORD_HANDSHAKE, record,
-							   sizeof(message));
+			ssize_t sealed =
+			    record_layer_seal(&transmit, RECORD_HANDSHAKE, record, sizeof(message));
 			assert_int_equal(send(link.our_fd, record, sealed, MSG_NOSIGNAL), sealed);
 			assert_int_equal(record_layer_update(&transmit), 0);
 			fixture_text(text, 100, i, cipher);
