@@ -31,8 +31,8 @@ static void attempts_add(struct attempts *attempts, const struct addrinfo *addre
 	int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
 			address->ai_protocol);
 
-	if (fd < 0 || (connect(fd, address->ai_addr, address->ai_addrlen) < 0 &&
-		       errno != EINPROGRESS)) {
+	if (fd < 0 ||
+	    (connect(fd, address->ai_addr, address->ai_addrlen) < 0 && errno != EINPROGRESS)) {
 		attempts->error = errno;
 		if (fd >= 0)
 			close(fd);

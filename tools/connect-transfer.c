@@ -10,14 +10,15 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "memory.h"
+/* What poll tells when receiving, or sending, would not wait; an end or an error is found out so. */
+#define READABLE (POLLIN | POLLHUP | POLLERR)
+#define WRITABLE (POLLOUT | POLLHUP | POLLERR)
 
-#define BUFFER_SIZE 65536       /* bytes: four full records */
+#define BUFFER_SIZE   65536     /* bytes: four full records */
 #define SENDFILE_SIZE (1 << 20) /* bytes a step */
 
 struct buffer {
@@ -28,17 +29,17 @@ struct buffer {
 struct transfer {
 	struct handshake *handshake;
 	int fd;
-	int output_fd;       /* standard output, or our own description of it that does not block */
-	size_t output_step;  /* bytes that can be written after POLLOUT without blocking */
-	bool output_polls;   /* poll says when it can be written */
+	int output_fd;      /* standard output, or our own description of it that does not block */
+	size_t output_step; /* bytes that can be written after POLLOUT without blocking */
+	bool output_polls;  /* poll says when it can be written */
 	bool keep_open;
 	bool input_is_file;
 	bool input_ended;
-	bool closed;         /* close_notify was said */
+	bool closed; /* close_notify was said */
 	bool peer_ended;
-	off_t offset;        /* of standard input when it is a file */
-	struct buffer *in;   /* from the peer */
-	struct buffer *out;  /* to the peer */
+	off_t offset;       /* of standard input when it is a file */
+	struct buffer *in;  /* from the peer */
+	struct buffer *out; /* to the peer */
 	struct connect_end *end;
 };
 
@@ -116,8 +117,8 @@ static int peer_read(struct transfer *transfer)
 			return 0;
 		return transfer_fail(transfer, "cannot receive",
 				     *handshake_error(transfer->handshake)
-					     ? handshake_error(transfer->handshake)
-					     : strerror(errno));
+					 ? handshake_error(transfer->handshake)
+					 : strerror(errno));
 	}
 	if (size == 0) {
 		transfer->peer_ended = true;
@@ -172,7 +173,8 @@ static int peer_send_file(struct transfer *transfer)
 
 	if (size < 0 && errno == EINVAL) { /* a file without sendfile: as any other input */
 		if (lseek(STDIN_FILENO, transfer->offset, SEEK_SET) < 0)
-			return transfer_fail(transfer, "cannot read standard input", strerror(errno));
+			return transfer_fail(transfer, "cannot read standard input",
+					     strerror(errno));
 		transfer->input_is_file = false;
 		return 1;
 	}
@@ -211,20 +213,20 @@ static int receive_step(struct transfer *transfer, short connection, short outpu
 {
 	if (buffer_holds(transfer->in))
 		return output || !transfer->output_polls ? output_write(transfer) : 0;
-	return connection & (POLLIN | POLLHUP | POLLERR) ? peer_read(transfer) : 0;
+	return (connection & READABLE) ? peer_read(transfer) : 0;
 }
 
 static int send_step(struct transfer *transfer, short connection, short input)
 {
 	if (buffer_holds(transfer->out))
-		return connection & (POLLOUT | POLLHUP | POLLERR) ? peer_send(transfer) : 0;
+		return (connection & WRITABLE) ? peer_send(transfer) : 0;
 	if (transfer->input_ended) {
 		if (transfer->closed || transfer->keep_open)
 			return 0;
-		return connection & (POLLOUT | POLLHUP | POLLERR) ? peer_close(transfer) : 0;
+		return (connection & WRITABLE) ? peer_close(transfer) : 0;
 	}
 	if (transfer->input_is_file)
-		return connection & (POLLOUT | POLLHUP | POLLERR) ? peer_send_file(transfer) : 0;
+		return (connection & WRITABLE) ? peer_send_file(transfer) : 0;
 	return input ? input_read(transfer) : 0;
 }
 
@@ -236,11 +238,11 @@ static int transfer_turn(struct transfer *transfer)
 			   (transfer->input_ended && !transfer->closed && !transfer->keep_open);
 	const bool reads = !holds_out && !transfer->input_ended && !transfer->input_is_file;
 	struct pollfd polled[3] = {
-		{.fd = holds_in && !sends ? -1 : transfer->fd,
-		 .events = (short)((holds_in ? 0 : POLLIN) | (sends ? POLLOUT : 0))},
-		{.fd = reads ? STDIN_FILENO : -1, .events = POLLIN},
-		{.fd = holds_in && transfer->output_polls ? transfer->output_fd : -1,
-		 .events = POLLOUT},
+	    {.fd = holds_in && !sends ? -1 : transfer->fd,
+	     .events = (short)((holds_in ? 0 : POLLIN) | (sends ? POLLOUT : 0))},
+	    {.fd = reads ? STDIN_FILENO : -1, .events = POLLIN},
+	    {.fd = holds_in && transfer->output_polls ? transfer->output_fd : -1,
+	     .events = POLLOUT},
 	};
 	int r;
 
@@ -277,20 +279,19 @@ static void transfer_finish(struct transfer *transfer)
 void connect_transfer(struct handshake *handshake, int fd, bool keep_open,
 		      struct connect_end *ret_end)
 {
-	_cleanup_memory_ struct buffer *in = calloc(1, sizeof(*in));
-	_cleanup_memory_ struct buffer *out = calloc(1, sizeof(*out));
+	struct buffer in = {0}, out = {0};
 	struct transfer transfer = {
-		.handshake = handshake,
-		.fd = fd,
-		.keep_open = keep_open,
-		.in = in,
-		.out = out,
-		.end = ret_end,
+	    .handshake = handshake,
+	    .fd = fd,
+	    .keep_open = keep_open,
+	    .in = &in,
+	    .out = &out,
+	    .end = ret_end,
 	};
 	struct stat status;
 
 	*ret_end = (struct connect_end){0};
-	if (!in || !out || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0) {
+	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0) {
 		transfer_fail(&transfer, "cannot begin", strerror(errno));
 		return;
 	}

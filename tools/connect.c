@@ -16,7 +16,7 @@
 #include "options.h"
 #include "tool.h"
 
-#define TOOL "handshake connect"
+#define TOOL            "handshake connect"
 #define DIAL_TIMEOUT_MS 30000 /* unless --timeout-ms says otherwise */
 
 struct settings {
@@ -30,24 +30,25 @@ struct settings {
 
 static void usage(void)
 {
-	printf("Usage: handshake connect HOST:PORT [OPTIONS]\n\n"
-	       "Connects standard input and output to a TLS server.\n\n"
-	       "  --peer-name NAME   the name that the server must prove (default: HOST)\n"
-	       "  --profile NAME     the daemon's profile (default: \"default\")\n"
-	       "  --alpn LIST        application protocols, separated by commas\n"
-	       "  --timeout-ms N     for connecting and for the handshake, each\n"
-	       "  --records PATH     kernel or relay (default: as the profile says)\n"
-	       "  --info             tell all that is known about the connection on stderr\n"
-	       "  --json             the same as one JSON object\n"
-	       "  --no-data          connect, tell on stdout, close; no data is moved\n"
-	       "  --keep-open        send no close_notify when standard input ends\n"
-	       "  --socket PATH      the daemon's socket (default: $HANDSHAKED_SOCKET, else\n"
-	       "                     %s)\n"
-	       "  --help             this text\n\n"
-	       "Exits with 0 when the peer ended the connection with close_notify, 1 on other ends,\n"
-	       "2 on wrong usage, 3 when the handshake left the connection untouched, 4 when it\n"
-	       "left it poisoned.\n",
-	       HANDSHAKE_SOCKET_DEFAULT);
+	printf(
+	    "Usage: handshake connect HOST:PORT [OPTIONS]\n\n"
+	    "Connects standard input and output to a TLS server.\n\n"
+	    "  --peer-name NAME   the name that the server must prove (default: HOST)\n"
+	    "  --profile NAME     the daemon's profile (default: \"default\")\n"
+	    "  --alpn LIST        application protocols, separated by commas\n"
+	    "  --timeout-ms N     for connecting and for the handshake, each\n"
+	    "  --records PATH     kernel or relay (default: as the profile says)\n"
+	    "  --info             tell all that is known about the connection on stderr\n"
+	    "  --json             the same as one JSON object\n"
+	    "  --no-data          connect, tell on stdout, close; no data is moved\n"
+	    "  --keep-open        send no close_notify when standard input ends\n"
+	    "  --socket PATH      the daemon's socket (default: $HANDSHAKED_SOCKET, else\n"
+	    "                     %s)\n"
+	    "  --help             this text\n\n"
+	    "Exits with 0 when the peer ended the connection with close_notify, 1 on other ends,\n"
+	    "2 on wrong usage, 3 when the handshake left the connection untouched, 4 when it\n"
+	    "left it poisoned.\n",
+	    HANDSHAKE_SOCKET_DEFAULT);
 }
 
 enum { PEER_NAME = 256, PROFILE, ALPN, TIMEOUT, RECORDS, INFO, JSON, NO_DATA, KEEP_OPEN, SOCKET };
@@ -102,30 +103,31 @@ static int settings_take(struct settings *settings, int option)
 static int settings_read(int argc, char **argv, struct settings *settings)
 {
 	static const struct option options[] = {
-		{"peer-name", required_argument, NULL, PEER_NAME},
-		{"profile", required_argument, NULL, PROFILE},
-		{"alpn", required_argument, NULL, ALPN},
-		{"timeout-ms", required_argument, NULL, TIMEOUT},
-		{"records", required_argument, NULL, RECORDS},
-		{"info", no_argument, NULL, INFO},
-		{"json", no_argument, NULL, JSON},
-		{"no-data", no_argument, NULL, NO_DATA},
-		{"keep-open", no_argument, NULL, KEEP_OPEN},
-		{"socket", required_argument, NULL, SOCKET},
-		{"help", no_argument, NULL, 'h'},
-		{0},
+	    {"peer-name", required_argument, NULL, PEER_NAME},
+	    {"profile", required_argument, NULL, PROFILE},
+	    {"alpn", required_argument, NULL, ALPN},
+	    {"timeout-ms", required_argument, NULL, TIMEOUT},
+	    {"records", required_argument, NULL, RECORDS},
+	    {"info", no_argument, NULL, INFO},
+	    {"json", no_argument, NULL, JSON},
+	    {"no-data", no_argument, NULL, NO_DATA},
+	    {"keep-open", no_argument, NULL, KEEP_OPEN},
+	    {"socket", required_argument, NULL, SOCKET},
+	    {"help", no_argument, NULL, 'h'},
+	    {0},
 	};
 	struct options_problem problem;
-	int option, r;
+	int option;
 
 	while ((option = options_next(TOOL, argc, argv, options)) != -1) {
-		r = settings_take(settings, option);
+		int r = settings_take(settings, option);
 		if (r)
 			return r;
 	}
 	if (optind + 1 != argc)
-		return options_refuse(TOOL, optind < argc ? "\"%s\" is too much: one HOST:PORT is wanted"
-							  : "HOST:PORT is missing%s",
+		return options_refuse(TOOL,
+				      optind < argc ? "\"%s\" is too much: one HOST:PORT is wanted"
+						    : "HOST:PORT is missing%s",
 				      optind < argc ? argv[optind + 1] : "");
 	if (options_read_address(argv[optind], &settings->address, &problem) < 0)
 		return options_refuse(TOOL, "%s", problem.text);
@@ -149,10 +151,11 @@ static int request_prepare(struct handshake *handshake, const struct settings *s
 		name = plain;
 	}
 	if (handshake_set_peer_name(handshake, name) < 0)
-		return options_refuse(TOOL, "\"%s\" cannot be a peer's name: %s", name, strerror(errno));
-	if (settings->profile && handshake_set_profile(handshake, settings->profile) < 0)
-		return options_refuse(TOOL, "\"%s\" cannot be a profile's name: %s", settings->profile,
+		return options_refuse(TOOL, "\"%s\" cannot be a peer's name: %s", name,
 				      strerror(errno));
+	if (settings->profile && handshake_set_profile(handshake, settings->profile) < 0)
+		return options_refuse(TOOL, "\"%s\" cannot be a profile's name: %s",
+				      settings->profile, strerror(errno));
 	if (settings->alpn && handshake_set_alpn(handshake, settings->alpn) < 0)
 		return options_refuse(TOOL, "\"%s\" is no list of application protocols: %s",
 				      settings->alpn, strerror(errno));
@@ -166,8 +169,8 @@ static int failure_tell(const struct handshake *handshake, const struct settings
 {
 	const enum handshake_outcome outcome = handshake_outcome(handshake);
 	static const char *const keys[] = {
-		HANDSHAKE_KEY_CLASS,  HANDSHAKE_KEY_ALERT, HANDSHAKE_KEY_ALERT_DIRECTION,
-		HANDSHAKE_KEY_VERIFICATION, HANDSHAKE_KEY_RETRY,
+	    HANDSHAKE_KEY_CLASS,        HANDSHAKE_KEY_ALERT, HANDSHAKE_KEY_ALERT_DIRECTION,
+	    HANDSHAKE_KEY_VERIFICATION, HANDSHAKE_KEY_RETRY,
 	};
 
 	fprintf(stderr, "%s: ", TOOL);
@@ -215,10 +218,9 @@ static int connection_run(struct handshake *handshake, const struct settings *se
 {
 	char error[512];
 	struct connect_end end;
-	_cleanup_close_ int fd = connect_dial(settings->address.host, settings->address.port,
-					      settings->timeout_ms ? settings->timeout_ms
-								   : DIAL_TIMEOUT_MS,
-					      error, sizeof(error));
+	_cleanup_close_ int fd = connect_dial(
+	    settings->address.host, settings->address.port,
+	    settings->timeout_ms ? settings->timeout_ms : DIAL_TIMEOUT_MS, error, sizeof(error));
 
 	if (fd < 0) {
 		fprintf(stderr, "%s: %s\n", TOOL, error);

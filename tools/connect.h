@@ -14,9 +14,9 @@
 int connect_dial(const char *host, const char *port, uint64_t timeout_ms, char *error, size_t size);
 
 struct connect_end {
-	bool closed_by_peer;  /* the peer said close_notify */
+	bool closed_by_peer;     /* the peer said close_notify */
 	uint64_t sent, received; /* bytes of data */
-	char error[1024];     /* "" or what went wrong */
+	char error[1024];        /* "" or what went wrong */
 };
 
 /* Moves standard input to the connection and the connection to standard output until the peer ends.

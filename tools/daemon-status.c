@@ -25,11 +25,12 @@ static int daemon_connect(const char *path, char *error, size_t size)
 	_cleanup_close_ int fd = -1;
 
 	if (strlen(path) >= sizeof(address.sun_path)) {
-		snprintf(error, size, "the path of the daemon's socket, \"%s\", is longer than %zu bytes",
-			 path, sizeof(address.sun_path) - 1);
+		snprintf(error, size,
+			 "the path of the daemon's socket, \"%s\", is longer than %zu bytes", path,
+			 sizeof(address.sun_path) - 1);
 		return -1;
 	}
-	strcpy(address.sun_path, path);
+	memcpy(address.sun_path, path, strlen(path) + 1);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0) {
 		snprintf(error, size, "cannot make a socket: %m");
@@ -38,12 +39,14 @@ static int daemon_connect(const char *path, char *error, size_t size)
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
 		return fd_take(&fd);
 	if (errno == ENOENT || errno == ECONNREFUSED)
-		snprintf(error, size, "no daemon answers at \"%s\": %m; is handshaked running?", path);
-	else if (errno == EACCES || errno == EPERM)
-		snprintf(error, size,
-			 "this user may not use the daemon's socket \"%s\": %m; its owner, group and "
-			 "mode decide who may",
+		snprintf(error, size, "no daemon answers at \"%s\": %m; is handshaked running?",
 			 path);
+	else if (errno == EACCES || errno == EPERM)
+		snprintf(
+		    error, size,
+		    "this user may not use the daemon's socket \"%s\": %m; its owner, group and "
+		    "mode decide who may",
+		    path);
 	else
 		snprintf(error, size, "cannot connect to the daemon at \"%s\": %m", path);
 	return -1;
@@ -99,8 +102,8 @@ int daemon_status_ask(const char *path, struct message *ret_message, char *error
 		r = poll(&polled, 1, ANSWER_TIMEOUT_S * 1000);
 	while (r < 0 && errno == EINTR);
 	if (r == 0) {
-		snprintf(error, size, "the daemon at \"%s\" has not answered within %d seconds", path,
-			 ANSWER_TIMEOUT_S);
+		snprintf(error, size, "the daemon at \"%s\" has not answered within %d seconds",
+			 path, ANSWER_TIMEOUT_S);
 		return -1;
 	}
 	r = message_receive(fd, ret_message);

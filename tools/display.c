@@ -28,7 +28,8 @@ static size_t utf8_read(const unsigned char *text, uint32_t *ret_point)
 				return 0;
 			point = point << 6 | (text[i] & 0x3f);
 		}
-		if (point < least[length] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000))
+		if (point < least[length] || point > 0x10ffff ||
+		    (point >= 0xd800 && point < 0xe000))
 			return 0;
 	}
 	*ret_point = point;

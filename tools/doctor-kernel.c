@@ -16,7 +16,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "memory.h"
+#include "cleanup.h"
 
 #ifndef TLS_TX_MAX_PAYLOAD_LEN
 #define TLS_TX_MAX_PAYLOAD_LEN 5
@@ -37,14 +37,14 @@ static const struct cipher {
 	unsigned short type;
 	socklen_t size;
 } ciphers[] = {
-	{"AES-128-GCM", "gcm, aes", TLS_CIPHER_AES_GCM_128,
-	 sizeof(struct tls12_crypto_info_aes_gcm_128)},
-	{"AES-256-GCM", "gcm, aes", TLS_CIPHER_AES_GCM_256,
-	 sizeof(struct tls12_crypto_info_aes_gcm_256)},
-	{"CHACHA20-POLY1305", "chacha20poly1305, chacha, poly1305", TLS_CIPHER_CHACHA20_POLY1305,
-	 sizeof(struct tls12_crypto_info_chacha20_poly1305)},
-	{"AES-128-CCM", "ccm, ctr, aes", TLS_CIPHER_AES_CCM_128,
-	 sizeof(struct tls12_crypto_info_aes_ccm_128)},
+    {"AES-128-GCM", "gcm, aes", TLS_CIPHER_AES_GCM_128,
+     sizeof(struct tls12_crypto_info_aes_gcm_128)},
+    {"AES-256-GCM", "gcm, aes", TLS_CIPHER_AES_GCM_256,
+     sizeof(struct tls12_crypto_info_aes_gcm_256)},
+    {"CHACHA20-POLY1305", "chacha20poly1305, chacha, poly1305", TLS_CIPHER_CHACHA20_POLY1305,
+     sizeof(struct tls12_crypto_info_chacha20_poly1305)},
+    {"AES-128-CCM", "ccm, ctr, aes", TLS_CIPHER_AES_CCM_128,
+     sizeof(struct tls12_crypto_info_aes_ccm_128)},
 };
 
 struct pair {
@@ -61,8 +61,8 @@ static void pair_close(const struct pair *pair)
 static int pair_open(struct pair *pair)
 {
 	struct sockaddr_in address = {
-		.sin_family = AF_INET,
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	    .sin_family = AF_INET,
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
 	socklen_t length = sizeof(address);
 	_cleanup_close_ int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
@@ -117,28 +117,29 @@ static bool module_file_there(const char *release)
 
 static bool ulp_listed(void)
 {
-	_cleanup_memory_ char *line = NULL;
 	FILE *list = fopen("/proc/sys/net/ipv4/tcp_available_ulp", "re");
-	size_t size = 0;
+	char line[256] = "";
 	bool found = false;
-	char *rest, *word;
 
-	if (list && getline(&line, &size, list) > 0)
-		for (rest = line; !found && (word = strsep(&rest, " \n"));)
-			found = strcmp(word, "tls") == 0;
-	if (list)
+	if (list) {
+		if (!fgets(line, sizeof(line), list))
+			line[0] = '\0';
 		fclose(list);
+	}
+	for (char *rest = line, *word; !found && (word = strsep(&rest, " \n"));)
+		found = strcmp(word, "tls") == 0;
 	return found;
 }
 
 static void examine_version(struct findings *findings, const struct utsname *names)
 {
-	unsigned int major = 0, minor = 0;
+	char *rest;
+	const unsigned long major = strtoul(names->release, &rest, 10);
+	const unsigned long minor = *rest == '.' ? strtoul(rest + 1, NULL, 10) : 0;
 	struct finding *finding = findings_add(findings, FINDING_OK, "kernel");
 
 	finding_detail(finding, "%s %s on %s", names->sysname, names->release, names->machine);
-	if (sscanf(names->release, "%u.%u", &major, &minor) == 2 &&
-	    (major < 6 || (major == 6 && minor < 1))) {
+	if (major < 6 || (major == 6 && minor < 1)) {
 		finding->state = FINDING_WARNING;
 		finding_remedy(finding, "kernels from 6.1 on are tested");
 	}
@@ -150,20 +151,22 @@ static bool examine_module(struct findings *findings, const struct utsname *name
 	struct pair pair = {-1, -1};
 	int r = pair_attach(&pair);
 	struct finding *finding =
-		findings_add(findings, r < 0 ? FINDING_MISSING : FINDING_OK, "kernel TLS");
+	    findings_add(findings, r < 0 ? FINDING_MISSING : FINDING_OK, "kernel TLS");
 
 	pair_close(&pair);
 	if (r == 0) {
 		finding_detail(finding, "TCP sockets take the upper layer protocol \"tls\"");
 	} else if (r == -ENOENT && module_file_there(names->release)) {
 		finding_detail(finding, "the module \"tls\" is there but not loaded");
-		finding_remedy(finding, "run \"modprobe tls\" as root, and put \"tls\" into a file in "
-					"/etc/modules-load.d");
+		finding_remedy(finding,
+			       "run \"modprobe tls\" as root, and put \"tls\" into a file in "
+			       "/etc/modules-load.d");
 	} else if (r == -ENOENT) {
 		finding_detail(finding, "this kernel has no module \"tls\"%s",
 			       ulp_listed() ? ", although it lists it" : "");
-		finding_remedy(finding, "run a kernel with CONFIG_TLS (each stock Debian kernel has it), "
-					"or use \"records = relay\"");
+		finding_remedy(finding,
+			       "run a kernel with CONFIG_TLS (each stock Debian kernel has it), "
+			       "or use \"records = relay\"");
 	} else {
 		finding_detail(finding, "TCP sockets refuse the upper layer protocol \"tls\": %s",
 			       strerror(-r));
@@ -194,10 +197,12 @@ static bool examine_cipher(struct findings *findings, unsigned short version,
 	finding_detail(finding, "%s: %s", transmit < 0 ? "sending" : "receiving",
 		       strerror(transmit < 0 ? -transmit : -receive));
 	if (transmit == -ENOENT || receive == -ENOENT)
-		finding_remedy(finding, "load the modules %s, or leave the cipher out of the profile",
+		finding_remedy(finding,
+			       "load the modules %s, or leave the cipher out of the profile",
 			       cipher->modules);
 	else
-		finding_remedy(finding, "leave the cipher out of the profile, or use \"records = auto\"");
+		finding_remedy(finding,
+			       "leave the cipher out of the profile, or use \"records = auto\"");
 	return false;
 }
 
@@ -230,8 +235,8 @@ static void examine_record_limit(struct findings *findings, const struct cipher 
 
 	if (r == 0)
 		r = keys_set(pair.one, TLS_TX, TLS_1_3_VERSION, cipher);
-	if (r == 0 && setsockopt(pair.one, SOL_TLS, TLS_TX_MAX_PAYLOAD_LEN, &bytes,
-				 sizeof(bytes)) < 0)
+	if (r == 0 &&
+	    setsockopt(pair.one, SOL_TLS, TLS_TX_MAX_PAYLOAD_LEN, &bytes, sizeof(bytes)) < 0)
 		r = -errno;
 	pair_close(&pair);
 	if (r == 0) {
@@ -248,8 +253,7 @@ static void examine_counters(struct findings *findings)
 {
 	FILE *file = fopen("/proc/net/tls_stat", "re");
 	struct finding *finding;
-	char name[64];
-	unsigned long long value;
+	char line[128];
 	size_t used = 0;
 
 	if (!file) {
@@ -259,12 +263,16 @@ static void examine_counters(struct findings *findings)
 	}
 	finding = findings_add(findings, FINDING_OK, "kernel TLS counters");
 	finding_detail(finding, "all are 0");
-	while (fscanf(file, "%63s %llu", name, &value) == 2) {
+	while (fgets(line, sizeof(line), file)) {
+		size_t length = strcspn(line, " \t");
+		unsigned long long value = strtoull(line + length, NULL, 10);
+
+		line[length] = '\0';
 		if (value == 0 || used >= sizeof(finding->detail))
 			continue;
 		used += (size_t)snprintf(finding->detail + used, sizeof(finding->detail) - used,
-					 "%s%s %llu", used ? ", " : "", name, value);
-		if (strcmp(name, "TlsDecryptError") == 0) {
+					 "%s%s %llu", used ? ", " : "", line, value);
+		if (strcmp(line, "TlsDecryptError") == 0) {
 			finding->state = FINDING_WARNING;
 			finding_remedy(finding, "records that could not be decrypted came in");
 		}

@@ -32,16 +32,16 @@ static void examine_features(struct findings *findings, void *library)
 	static const struct {
 		const char *symbol, *what, *since;
 	} features[] = {
-		{"gnutls_record_get_state", "export of traffic keys", "3.4"},
-		{"gnutls_session_ticket_send", "session tickets on demand", "3.6.3"},
-		{"gnutls_handshake_set_read_function", "handshake messages apart from records", "3.7"},
-		{"gnutls_record_get_max_send_size", "the peer's limit on records", "3.8.11"},
+	    {"gnutls_record_get_state", "export of traffic keys", "3.4"},
+	    {"gnutls_session_ticket_send", "session tickets on demand", "3.6.3"},
+	    {"gnutls_handshake_set_read_function", "handshake messages apart from records", "3.7"},
+	    {"gnutls_record_get_max_send_size", "the peer's limit on records", "3.8.11"},
 	};
 
 	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
 		bool there = dlsym(library, features[i].symbol) != NULL;
-		struct finding *finding = findings_add(findings, there ? FINDING_OK : FINDING_WARNING,
-						       "GnuTLS function");
+		struct finding *finding =
+		    findings_add(findings, there ? FINDING_OK : FINDING_WARNING, "GnuTLS function");
 
 		finding_detail(finding, "%s (%s)%s", features[i].what, features[i].symbol,
 			       there ? "" : " is not there");
@@ -66,7 +66,7 @@ void doctor_library(struct findings *findings)
 	struct finding *finding = findings_add(findings, FINDING_MISSING, "GnuTLS");
 	get_library_config_function *get_config;
 	check_version_function *check_version;
-	const char *version, *modes;
+	const char *version;
 
 	if (!library) {
 		finding_detail(finding, "%s", dlerror());
@@ -80,7 +80,8 @@ void doctor_library(struct findings *findings)
 		finding_detail(finding, "version %s", version ? version : "unknown");
 		finding_remedy(finding, "install GnuTLS 3.7 or newer");
 	} else {
-		modes = get_config ? config_value(get_config(), "fips-mode") : NULL;
+		const char *modes = get_config ? config_value(get_config(), "fips-mode") : NULL;
+
 		finding->state = FINDING_OK;
 		finding_detail(finding, "version %s%s%s", version, modes ? ", FIPS mode " : "",
 			       modes ? modes : "");

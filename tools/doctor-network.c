@@ -18,7 +18,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "memory.h"
+#include "cleanup.h"
 
 enum { FEATURES_MAX = 1024 }; /* Linux has 64 */
 
@@ -38,46 +38,58 @@ static int ethtool(int fd, const char *interface, void *command)
 /* The number of features that the kernel knows, 0 if it does not tell. */
 static unsigned int features_count(int fd, const char *interface)
 {
-	struct {
-		struct ethtool_sset_info info;
-		__u32 length;
-	} command = {.info = {.cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ULL << ETH_SS_FEATURES}};
+	struct ethtool_sset_info *info = calloc(1, sizeof(*info) + sizeof(__u32));
+	unsigned int count = 0;
 
-	if (ethtool(fd, interface, &command) < 0 || !command.info.sset_mask)
+	if (!info)
 		return 0;
-	return command.length < FEATURES_MAX ? command.length : FEATURES_MAX;
+	info->cmd = ETHTOOL_GSSET_INFO;
+	info->sset_mask = 1ULL << ETH_SS_FEATURES;
+	if (ethtool(fd, interface, info) == 0 && info->sset_mask)
+		count = info->data[0] < FEATURES_MAX ? info->data[0] : FEATURES_MAX;
+	free(info);
+	return count;
+}
+
+static void feature_take(struct feature *feature, const struct ethtool_gstrings *names,
+			 const struct ethtool_gfeatures *bits)
+{
+	for (unsigned int i = 0; i < names->len; i++) {
+		const struct ethtool_get_features_block *block = &bits->features[i / 32];
+
+		if (strncmp((const char *)names->data + (size_t)i * ETH_GSTRING_LEN, feature->name,
+			    ETH_GSTRING_LEN) != 0)
+			continue;
+		feature->available = block->available >> i % 32 & 1;
+		feature->active = block->active >> i % 32 & 1;
+	}
 }
 
 /* Fills in what the interface says of the named features. 0 or -1 with errno. */
 static int features_read(int fd, const char *interface, struct feature *features, size_t count)
 {
 	unsigned int length = features_count(fd, interface), blocks = (length + 31) / 32;
-	_cleanup_memory_ struct ethtool_gstrings *names =
-		calloc(1, sizeof(*names) + (size_t)length * ETH_GSTRING_LEN);
-	_cleanup_memory_ struct ethtool_gfeatures *bits =
-		calloc(1, sizeof(*bits) + (size_t)blocks * sizeof(bits->features[0]));
+	struct ethtool_gstrings *names =
+	    calloc(1, sizeof(*names) + (size_t)length * ETH_GSTRING_LEN);
+	struct ethtool_gfeatures *bits =
+	    calloc(1, sizeof(*bits) + (size_t)blocks * sizeof(bits->features[0]));
+	int r = -1;
 
-	if (!names || !bits)
-		return -1;
-	names->cmd = ETHTOOL_GSTRINGS;
-	names->string_set = ETH_SS_FEATURES;
-	names->len = length;
-	bits->cmd = ETHTOOL_GFEATURES;
-	bits->size = blocks;
-	if (length == 0 || ethtool(fd, interface, names) < 0 || ethtool(fd, interface, bits) < 0)
-		return -1;
-	for (unsigned int i = 0; i < length; i++) {
-		const char *name = (const char *)names->data + (size_t)i * ETH_GSTRING_LEN;
-		const struct ethtool_get_features_block *block = &bits->features[i / 32];
-
-		for (size_t j = 0; j < count; j++) {
-			if (strncmp(name, features[j].name, ETH_GSTRING_LEN) != 0)
-				continue;
-			features[j].available = block->available >> i % 32 & 1;
-			features[j].active = block->active >> i % 32 & 1;
-		}
+	if (names && bits && length) {
+		names->cmd = ETHTOOL_GSTRINGS;
+		names->string_set = ETH_SS_FEATURES;
+		names->len = length;
+		bits->cmd = ETHTOOL_GFEATURES;
+		bits->size = blocks;
+		if (ethtool(fd, interface, names) == 0 && ethtool(fd, interface, bits) == 0)
+			r = 0;
+		names->len = names->len < length ? names->len : length;
+		for (size_t i = 0; r == 0 && i < count; i++)
+			feature_take(&features[i], names, bits);
 	}
-	return 0;
+	free(names);
+	free(bits);
+	return r;
 }
 
 static const char *feature_word(const struct feature *feature)
@@ -108,8 +120,9 @@ static void examine_interface(struct findings *findings, int fd, const char *int
 	} else if ((features[0].available && !features[0].active) ||
 		   (features[1].available && !features[1].active)) {
 		finding->state = FINDING_WARNING;
-		finding_remedy(finding, "\"ethtool -K %s tls-hw-tx-offload on tls-hw-rx-offload on\"; "
-					"devices take TLS 1.2 with AES-GCM only",
+		finding_remedy(finding,
+			       "\"ethtool -K %s tls-hw-tx-offload on tls-hw-rx-offload on\"; "
+			       "devices take TLS 1.2 with AES-GCM only",
 			       interface);
 	}
 }
@@ -136,11 +149,12 @@ static int family_ask(const char *name)
 		struct nlattr attribute;
 		char name[GENL_NAMSIZ];
 	} question = {
-		.header = {.nlmsg_len = sizeof(question), .nlmsg_type = GENL_ID_CTRL,
-			   .nlmsg_flags = NLM_F_REQUEST},
-		.generic = {.cmd = CTRL_CMD_GETFAMILY, .version = 1},
-		.attribute = {.nla_len = sizeof(question.attribute) + sizeof(question.name),
-			      .nla_type = CTRL_ATTR_FAMILY_NAME},
+	    .header = {.nlmsg_len = sizeof(question),
+		       .nlmsg_type = GENL_ID_CTRL,
+		       .nlmsg_flags = NLM_F_REQUEST},
+	    .generic = {.cmd = CTRL_CMD_GETFAMILY, .version = 1},
+	    .attribute = {.nla_len = sizeof(question.attribute) + sizeof(question.name),
+			  .nla_type = CTRL_ATTR_FAMILY_NAME},
 	};
 	union {
 		struct nlmsghdr header;
@@ -170,14 +184,15 @@ static void examine_upcall(struct findings *findings)
 {
 	int r = family_ask("handshake");
 	struct finding *finding =
-		findings_add(findings, r < 0 ? FINDING_MISSING : FINDING_OK, "handshake upcall");
+	    findings_add(findings, r < 0 ? FINDING_MISSING : FINDING_OK, "handshake upcall");
 
 	if (r == 0) {
 		finding_detail(finding, "the kernel can ask for handshakes (NFS, NVMe/TCP)");
 	} else if (r == -ENOENT) {
 		finding_detail(finding, "this kernel does not ask for handshakes");
-		finding_remedy(finding, "only NFS and NVMe/TCP over TLS need it; kernels from 6.4 on "
-					"with CONFIG_NET_HANDSHAKE have it");
+		finding_remedy(finding,
+			       "only NFS and NVMe/TCP over TLS need it; kernels from 6.4 on "
+			       "with CONFIG_NET_HANDSHAKE have it");
 	} else {
 		finding_detail(finding, "generic netlink does not tell: %s", strerror(-r));
 	}

@@ -7,21 +7,19 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "display.h"
 #include "handshake-protocol.h"
-#include "memory.h"
 #include "options.h"
 #include "tool.h"
 
 #define TOOL "handshake doctor"
 
 static const char *const words[] = {
-	[FINDING_OK] = "ok",
-	[FINDING_WARNING] = "warning",
-	[FINDING_MISSING] = "missing",
+    [FINDING_OK] = "ok",
+    [FINDING_WARNING] = "warning",
+    [FINDING_MISSING] = "missing",
 };
 
 struct finding *findings_add(struct findings *findings, enum finding_state state, const char *what)
@@ -56,14 +54,15 @@ void finding_remedy(struct finding *finding, const char *format, ...)
 
 static void usage(void)
 {
-	printf("Usage: handshake doctor [OPTIONS]\n\n"
-	       "Tells what this kernel and the TLS library can do, and what to do about the rest.\n\n"
-	       "  --json         as one JSON object on one line\n"
-	       "  --socket PATH  the daemon's socket (default: $HANDSHAKED_SOCKET, else\n"
-	       "                 %s)\n"
-	       "  --help         this text\n\n"
-	       "Exits with 0 when the kernel can take records, 1 when it cannot, 2 on wrong usage.\n",
-	       HANDSHAKE_SOCKET_DEFAULT);
+	printf(
+	    "Usage: handshake doctor [OPTIONS]\n\n"
+	    "Tells what this kernel and the TLS library can do, and what to do about the rest.\n\n"
+	    "  --json         as one JSON object on one line\n"
+	    "  --socket PATH  the daemon's socket (default: $HANDSHAKED_SOCKET, else\n"
+	    "                 %s)\n"
+	    "  --help         this text\n\n"
+	    "Exits with 0 when the kernel can take records, 1 when it cannot, 2 on wrong usage.\n",
+	    HANDSHAKE_SOCKET_DEFAULT);
 }
 
 static void findings_print(const struct findings *findings)
@@ -107,12 +106,12 @@ int doctor_main(int argc, char **argv)
 {
 	enum { JSON = 256, SOCKET };
 	static const struct option options[] = {
-		{"json", no_argument, NULL, JSON},
-		{"socket", required_argument, NULL, SOCKET},
-		{"help", no_argument, NULL, 'h'},
-		{0},
+	    {"json", no_argument, NULL, JSON},
+	    {"socket", required_argument, NULL, SOCKET},
+	    {"help", no_argument, NULL, 'h'},
+	    {0},
 	};
-	_cleanup_memory_ struct findings *findings = calloc(1, sizeof(*findings));
+	struct findings findings = {0};
 	const char *socket = NULL;
 	bool json = false, kernel;
 	int option;
@@ -130,18 +129,15 @@ int doctor_main(int argc, char **argv)
 		}
 	}
 	if (optind < argc)
-		return options_refuse(TOOL, "\"%s\" is too much: there are options alone", argv[optind]);
-	if (!findings) {
-		fprintf(stderr, "%s: no memory is left\n", TOOL);
-		return TOOL_FAILURE;
-	}
-	kernel = doctor_kernel(findings);
-	doctor_network(findings);
-	doctor_library(findings);
-	doctor_daemon(findings, socket);
+		return options_refuse(TOOL, "\"%s\" is too much: there are options alone",
+				      argv[optind]);
+	kernel = doctor_kernel(&findings);
+	doctor_network(&findings);
+	doctor_library(&findings);
+	doctor_daemon(&findings, socket);
 	if (json)
-		findings_print_json(findings, kernel);
+		findings_print_json(&findings, kernel);
 	else
-		findings_print(findings);
+		findings_print(&findings);
 	return kernel ? TOOL_OK : TOOL_FAILURE;
 }

@@ -29,9 +29,9 @@ struct findings {
 /* Adds one; the caller fills what the result points to (never NULL). */
 struct finding *findings_add(struct findings *findings, enum finding_state state, const char *what);
 void finding_detail(struct finding *finding, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3)));
 void finding_remedy(struct finding *finding, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3)));
 
 /* The running kernel: version, module, ciphers, rekeying, record limit, counters. True if at least one
  * cipher of TLS 1.3 can be used. */

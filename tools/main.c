@@ -14,10 +14,10 @@ static const struct subcommand {
 	int (*function)(int argc, char **argv);
 	const char *what;
 } subcommands[] = {
-	{"serve", serve_main, "serve a directory over HTTPS"},
-	{"connect", connect_main, "connect standard input and output to a TLS server"},
-	{"status", status_main, "show the daemon's state and counters"},
-	{"doctor", doctor_main, "tell what this kernel and this machine's library can do"},
+    {"serve", serve_main, "serve a directory over HTTPS"},
+    {"connect", connect_main, "connect standard input and output to a TLS server"},
+    {"status", status_main, "show the daemon's state and counters"},
+    {"doctor", doctor_main, "tell what this kernel and this machine's library can do"},
 };
 
 static void usage(FILE *stream)
@@ -25,9 +25,10 @@ static void usage(FILE *stream)
 	fprintf(stream, "Usage: handshake [SUBCOMMAND [OPTIONS...]]\n\nSubcommands:\n");
 	for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++)
 		fprintf(stream, "  %-8s  %s\n", subcommands[i].name, subcommands[i].what);
-	fprintf(stream, "\nWithout a subcommand it shows the daemon's state, as \"handshake status\""
-			" does.\n\"handshake SUBCOMMAND --help\" tells the options;"
-			" handshake(1) tells the rest.\n");
+	fprintf(stream,
+		"\nWithout a subcommand it shows the daemon's state, as \"handshake status\""
+		" does.\n\"handshake SUBCOMMAND --help\" tells the options;"
+		" handshake(1) tells the rest.\n");
 }
 
 static int bare(void)
@@ -58,7 +59,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++)
 		if (strcmp(argv[1], subcommands[i].name) == 0)
 			return subcommands[i].function(argc - 1, argv + 1);
-	fprintf(stderr, "handshake: there is no %s \"%s\"; \"handshake --help\" lists what there is\n",
+	fprintf(stderr,
+		"handshake: there is no %s \"%s\"; \"handshake --help\" lists what there is\n",
 		argv[1][0] == '-' ? "option" : "subcommand", argv[1]);
 	return TOOL_USAGE;
 }

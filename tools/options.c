@@ -17,7 +17,7 @@
 #define PORT_MAX 65535
 
 static int problem_set(struct options_problem *problem, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3)));
 
 static int problem_set(struct options_problem *problem, const char *format, ...)
 {
@@ -54,24 +54,26 @@ int options_read_address(const char *text, struct options_address *ret_address,
 	uint64_t port;
 
 	if (!colon)
-		return problem_set(problem, "\"%.200s\" has no port: it is written HOST:PORT", text);
+		return problem_set(problem, "\"%.200s\" has no port: it is written HOST:PORT",
+				   text);
 	if (digits_read(colon + 1, strlen(colon + 1), &port) < 0 || port > PORT_MAX)
-		return problem_set(problem,
-				   "\"%.100s\" in \"%.150s\" is no port: it is a number from 0 to 65535",
-				   colon + 1, text);
+		return problem_set(
+		    problem, "\"%.100s\" in \"%.150s\" is no port: it is a number from 0 to 65535",
+		    colon + 1, text);
 	if (length >= 2 && host[0] == '[' && host[length - 1] == ']') {
 		host++;
 		length -= 2;
 		if (!memchr(host, ':', length))
-			return problem_set(problem, "\"%.200s\" has no IPv6 address in its brackets",
-					   text);
+			return problem_set(problem,
+					   "\"%.200s\" has no IPv6 address in its brackets", text);
 	} else if (memchr(host, ':', length)) {
 		return problem_set(problem,
 				   "\"%.200s\" has several colons: an IPv6 address is written in "
 				   "brackets, [ADDRESS]:PORT",
 				   text);
 	} else if (length && strcspn(host, "[]") < length) {
-		return problem_set(problem, "\"%.200s\" has a bracket without its other half", text);
+		return problem_set(problem, "\"%.200s\" has a bracket without its other half",
+				   text);
 	}
 	if (length == 1 && host[0] == '*')
 		length = 0;
@@ -90,8 +92,8 @@ int options_read_number(const char *text, uint64_t least, uint64_t most, uint64_
 	uint64_t number;
 
 	if (digits_read(text, strlen(text), &number) < 0 || number < least || number > most)
-		return problem_set(problem, "\"%.200s\" is not a whole number from %llu to %llu", text,
-				   (unsigned long long)least, (unsigned long long)most);
+		return problem_set(problem, "\"%.200s\" is not a whole number from %llu to %llu",
+				   text, (unsigned long long)least, (unsigned long long)most);
 	*ret_number = number;
 	return 0;
 }
@@ -112,10 +114,11 @@ int options_read_time(const char *text, uint64_t unit_ms, uint64_t least_ms, uin
 		if (strcmp(text + digits, units[i].word) == 0)
 			factor = units[i].ms;
 	if (factor == 0 || digits_read(text, digits, &number) < 0)
-		return problem_set(problem,
-				   "\"%.200s\" is no length of time: it is a whole number of %s, or one "
-				   "with ms, s, min or h behind it",
-				   text, unit_ms == 1 ? "milliseconds" : "seconds");
+		return problem_set(
+		    problem,
+		    "\"%.200s\" is no length of time: it is a whole number of %s, or one "
+		    "with ms, s, min or h behind it",
+		    text, unit_ms == 1 ? "milliseconds" : "seconds");
 	if (__builtin_mul_overflow(number, factor, &number) || number < least_ms ||
 	    number > most_ms)
 		return problem_set(problem, "\"%.200s\" is not from %llums to %llums", text,
@@ -132,10 +135,11 @@ int options_read_records(const char *text, enum handshake_records *ret_records,
 	else if (strcmp(text, "relay") == 0)
 		*ret_records = HANDSHAKE_RECORDS_RELAY;
 	else
-		return problem_set(problem,
-				   "\"%.200s\" is no record path: it is \"kernel\" or \"relay\", and "
-				   "without the option the profile decides",
-				   text);
+		return problem_set(
+		    problem,
+		    "\"%.200s\" is no record path: it is \"kernel\" or \"relay\", and "
+		    "without the option the profile decides",
+		    text);
 	return 0;
 }
 

@@ -28,53 +28,31 @@ void serve_date_write(time_t date, char ret_text[SERVE_DATE_SIZE])
 		 (parts.tm_year + 1900) % 10000, parts.tm_hour, parts.tm_min, parts.tm_sec);
 }
 
-/* The forms of RFC 9110, 5.6.7, without the name of the day. */
-static int date_scan(const char *text, struct tm *parts, char month[4])
-{
-	const char *rest = strchr(text, ',');
-	int end = 0;
-
-	if (!rest) { /* asctime: "Sun Nov  6 08:49:37 1994" */
-		if (sscanf(text, "%*3[A-Za-z] %3[A-Za-z] %2d %2d:%2d:%2d %4d%n", month,
-			   &parts->tm_mday, &parts->tm_hour, &parts->tm_min, &parts->tm_sec,
-			   &parts->tm_year, &end) != 6)
-			return -EINVAL;
-		return text[end] ? -EINVAL : 0;
-	}
-	rest++;
-	if (sscanf(rest, " %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", &parts->tm_mday, month,
-		   &parts->tm_year, &parts->tm_hour, &parts->tm_min, &parts->tm_sec, &end) == 6 &&
-	    end && !rest[end])
-		return 0;
-	end = 0; /* RFC 850: "Sunday, 06-Nov-94 08:49:37 GMT" */
-	if (sscanf(rest, " %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT%n", &parts->tm_mday, month,
-		   &parts->tm_year, &parts->tm_hour, &parts->tm_min, &parts->tm_sec, &end) != 6 ||
-	    !end || rest[end])
-		return -EINVAL;
-	/* Two digits: a year that lies more than 50 years ahead is one of the past century. */
-	parts->tm_year += 2000;
-	if (parts->tm_year > 1900 + 50 + gmtime(&(time_t){time(NULL)})->tm_year)
-		parts->tm_year -= 100;
-	return 0;
-}
-
 int serve_date_read(const char *text, time_t *ret_date)
 {
-	struct tm parts = {0};
-	char month[4] = "";
+	/* The command never calls setlocale(3), so the words are English. */
+	static const char *const forms[] = {
+	    "%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", /* RFC 850 */
+	    "%a %b %d %H:%M:%S %Y",                                   /* asctime */
+	};
+	const time_t now = time(NULL);
+	struct tm parts, today;
 
-	if (date_scan(text, &parts, month) < 0)
-		return -EINVAL;
-	for (parts.tm_mon = 0; parts.tm_mon < 12; parts.tm_mon++)
-		if (strcmp(months[parts.tm_mon], month) == 0)
-			break;
-	if (parts.tm_mon == 12 || parts.tm_mday < 1 || parts.tm_mday > 31 || parts.tm_hour < 0 ||
-	    parts.tm_hour > 23 || parts.tm_min < 0 || parts.tm_min > 59 || parts.tm_sec < 0 ||
-	    parts.tm_sec > 60 || parts.tm_year < 1900)
-		return -EINVAL;
-	parts.tm_year -= 1900;
-	*ret_date = timegm(&parts);
-	return 0;
+	gmtime_r(&now, &today);
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		const char *end;
+
+		parts = (struct tm){0};
+		end = strptime(text, forms[i], &parts);
+		if (!end || *end)
+			continue;
+		/* A year of two digits that lies more than 50 years ahead is a past one. */
+		if (i == 1 && parts.tm_year > today.tm_year + 50)
+			parts.tm_year -= 100;
+		*ret_date = timegm(&parts);
+		return 0;
+	}
+	return -EINVAL;
 }
 
 /* ---- Entity tags --------------------------------------------------------------------------- */

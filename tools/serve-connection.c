@@ -143,13 +143,13 @@ void serve_connection_notify(void *context, struct MHD_Connection *http, void **
 	}
 }
 
-void *serve_connection_begin(void *serve, const char *target, struct MHD_Connection *http)
+void *serve_connection_begin(void *context, const char *target, struct MHD_Connection *http)
 {
 	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(http, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	    MHD_get_connection_info(http, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 	struct serve_connection *connection = info->socket_context;
 
-	(void)serve;
+	(void)context;
 	free(connection->target);
 	connection->target = target ? strdup(target) : NULL;
 	connection->method[0] = '\0';
@@ -232,6 +232,11 @@ void serve_connections_stop(struct serve *serve)
 
 void serve_connections_free(struct serve *serve)
 {
-	while (serve->connections)
-		linger_end(serve->connections);
+	struct serve_connection *next;
+
+	for (struct serve_connection *connection = serve->connections; connection;
+	     connection = next) {
+		next = connection->next;
+		linger_end(connection);
+	}
 }

@@ -53,10 +53,10 @@ static int entries_add(struct entries *entries, const char *name, const struct s
 		entries->room = room;
 	}
 	entries->list[entries->count] = (struct entry){
-		.name = strdup(name),
-		.directory = S_ISDIR(status->st_mode),
-		.size = (unsigned long long)status->st_size,
-		.modified = status->st_mtime,
+	    .name = strdup(name),
+	    .directory = S_ISDIR(status->st_mode),
+	    .size = (unsigned long long)status->st_size,
+	    .modified = status->st_mtime,
 	};
 	return entries->list[entries->count++].name ? 0 : -ENOMEM;
 }

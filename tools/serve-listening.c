@@ -15,10 +15,10 @@
 #include "clock.h"
 #include "serve.h"
 
-#define TAKEN_MAX    64   /* connections a turn, before the established ones have theirs */
-#define DELAY_FIRST  200  /* ms before a lost daemon is asked again */
-#define DELAY_MOST   5000 /* the delay doubles up to this */
-#define DELAY_FULL   100  /* ms to wait when no descriptor was free */
+#define TAKEN_MAX   64   /* connections a turn, before the established ones have theirs */
+#define DELAY_FIRST 200  /* ms before a lost daemon is asked again */
+#define DELAY_MOST  5000 /* the delay doubles up to this */
+#define DELAY_FULL  100  /* ms to wait when no descriptor was free */
 
 struct serve_listening {
 	struct serve_watch watch;
@@ -29,8 +29,8 @@ struct serve_listening {
 	uint64_t delay;
 	/* asking again: */
 	struct serve_watch answer_watch;
-	int answered;                         /* eventfd */
-	bool asking;                          /* the thread runs; it owns the two below */
+	int answered; /* eventfd */
+	bool asking;  /* the thread runs; it owns the two below */
 	struct handshake *request;
 	struct handshake_listener *answer;
 	pthread_t thread;
@@ -69,9 +69,9 @@ static void listening_watch(struct serve_listening *listening)
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listening->watch};
 
 	if (listening->listener && !listening->watched)
-		listening->watched = epoll_ctl(listening->serve->epoll, EPOLL_CTL_ADD,
-					       handshake_listener_fd(listening->listener),
-					       &event) == 0;
+		listening->watched =
+		    epoll_ctl(listening->serve->epoll, EPOLL_CTL_ADD,
+			      handshake_listener_fd(listening->listener), &event) == 0;
 }
 
 static void listening_unwatch(struct serve_listening *listening)
@@ -167,8 +167,8 @@ static void ask_begin(struct serve_listening *listening)
 static void ask_answered(struct serve_watch *watch, uint32_t events)
 {
 	struct serve_listening *listening =
-		(struct serve_listening *)((char *)watch -
-					   offsetof(struct serve_listening, answer_watch));
+	    (struct serve_listening *)((char *)watch -
+				       offsetof(struct serve_listening, answer_watch));
 	uint64_t count;
 
 	(void)events;

@@ -79,8 +79,8 @@ int serve_path_read(const char *target, struct serve_path *ret_path)
 	if (*target != '/')
 		return -EINVAL;
 	r = target_decode(target, text, sizeof(text));
-	if (r < 0)
-		return r;
+	if (r <= 0)
+		return r < 0 ? r : -EINVAL;
 	length = (size_t)r;
 	ret_path->directory = text[length - 1] == '/';
 	while (length && text[length - 1] == '/')

@@ -91,7 +91,7 @@ static void answer_file_part(struct answer *answer, const struct serve_file *fil
 
 	answer->status = part->status;
 	answer->response =
-		MHD_create_response_from_fd_at_offset64(part->length, file->fd, part->first);
+	    MHD_create_response_from_fd_at_offset64(part->length, file->fd, part->first);
 	if (!answer->response) {
 		close(file->fd);
 		return;
@@ -107,14 +107,13 @@ static void answer_file_part(struct answer *answer, const struct serve_file *fil
 static void answer_file(struct answer *answer, const struct serve_file *file)
 {
 	const struct serve_condition condition = {
-		.if_match = request_field(answer->http, MHD_HTTP_HEADER_IF_MATCH),
-		.if_none_match = request_field(answer->http, MHD_HTTP_HEADER_IF_NONE_MATCH),
-		.if_modified_since = request_field(answer->http, MHD_HTTP_HEADER_IF_MODIFIED_SINCE),
-		.if_unmodified_since =
-			request_field(answer->http, MHD_HTTP_HEADER_IF_UNMODIFIED_SINCE),
-		.range = request_field(answer->http, MHD_HTTP_HEADER_RANGE),
-		.if_range = request_field(answer->http, MHD_HTTP_HEADER_IF_RANGE),
-		.is_get = strcmp(answer->connection->method, MHD_HTTP_METHOD_GET) == 0,
+	    .if_match = request_field(answer->http, MHD_HTTP_HEADER_IF_MATCH),
+	    .if_none_match = request_field(answer->http, MHD_HTTP_HEADER_IF_NONE_MATCH),
+	    .if_modified_since = request_field(answer->http, MHD_HTTP_HEADER_IF_MODIFIED_SINCE),
+	    .if_unmodified_since = request_field(answer->http, MHD_HTTP_HEADER_IF_UNMODIFIED_SINCE),
+	    .range = request_field(answer->http, MHD_HTTP_HEADER_RANGE),
+	    .if_range = request_field(answer->http, MHD_HTTP_HEADER_IF_RANGE),
+	    .is_get = strcmp(answer->connection->method, MHD_HTTP_METHOD_GET) == 0,
 	};
 	const struct serve_entity *entity = &file->entity;
 	struct serve_part part;
@@ -126,8 +125,7 @@ static void answer_file(struct answer *answer, const struct serve_file *file)
 	} else if (part.status == MHD_HTTP_NOT_MODIFIED) {
 		close(file->fd);
 		answer->status = part.status;
-		answer->response =
-			MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+		answer->response = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
 	} else {
 		close(file->fd);
 		answer_status(answer, part.status);
@@ -155,15 +153,19 @@ static void answer_redirect(struct answer *answer, const struct serve_path *path
 {
 	const char *query = strchr(answer->connection->target, '?');
 	char link[3 * SERVE_PATH_SIZE + 8];
+	bool fits = false;
 	_Static_assert(sizeof(link) < 16384, "the link fits the HTTP library's memory");
 
-	if (serve_path_link(path->text, true, link, sizeof(link)) < 0 ||
-	    strlen(link) + (query ? strlen(query) : 0) >= sizeof(link)) {
+	if (serve_path_link(path->text, true, link, sizeof(link)) == 0) {
+		size_t length = strlen(link);
+
+		fits = snprintf(link + length, sizeof(link) - length, "%s", query ? query : "") <
+		       (int)(sizeof(link) - length);
+	}
+	if (!fits) {
 		answer_status(answer, MHD_HTTP_URI_TOO_LONG);
 		return;
 	}
-	if (query)
-		strcat(link, query);
 	answer_status(answer, MHD_HTTP_MOVED_PERMANENTLY);
 	answer_header(answer, MHD_HTTP_HEADER_LOCATION, link);
 }
@@ -173,7 +175,7 @@ static void answer_directory(struct answer *answer, const struct serve_path *pat
 {
 	const int root_fd = answer->connection->serve->root_fd;
 	char *page, index[SERVE_PATH_SIZE + sizeof(INDEX_NAME) + 1];
-	struct serve_file file;
+	struct serve_file file = {.fd = -1};
 	size_t size;
 	int r;
 
@@ -199,7 +201,7 @@ static void answer_directory(struct answer *answer, const struct serve_path *pat
 static void answer_target(struct answer *answer)
 {
 	struct serve_path path;
-	struct serve_file file;
+	struct serve_file file = {.fd = -1};
 	int r = serve_path_read(answer->connection->target, &path);
 
 	if (r == 0)
@@ -269,16 +271,16 @@ static bool request_names_host(const struct answer *answer)
 	       (count == 0 && strcmp(answer->connection->version, MHD_HTTP_VERSION_1_0) == 0);
 }
 
-enum MHD_Result serve_response_handle(void *serve, struct MHD_Connection *http, const char *url,
-				      const char *method, const char *version,
-				      const char *upload, size_t *upload_size, void **context)
+enum MHD_Result serve_response_handle(void *context, struct MHD_Connection *http, const char *url,
+				      const char *method, const char *version, const char *upload,
+				      size_t *upload_size, void **request_context)
 {
-	struct serve_connection *connection = *context;
+	struct serve_connection *connection = *request_context;
 	struct answer answer = {.http = http, .connection = connection};
-	const bool fetches = strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
-			     strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+	const bool fetches =
+	    strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
 
-	(void)serve;
+	(void)context;
 	(void)url; /* cut and unescaped; the target is read as it came */
 	(void)upload;
 	if (!connection->presented) {

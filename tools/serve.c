@@ -92,8 +92,8 @@ static int settings_take(struct serve_settings *settings, int option, bool *list
 		settings->require_client_certificate = true;
 		break;
 	case TIMEOUT:
-		if (options_read_time(optarg, 1000, 1000, 86400000, &settings->timeout_ms, &problem) <
-		    0)
+		if (options_read_time(optarg, 1000, 1000, 86400000, &settings->timeout_ms,
+				      &problem) < 0)
 			return options_refuse(SERVE_TOOL, "--timeout: %s", problem.text);
 		break;
 	case LOG:
@@ -118,23 +118,24 @@ static int settings_take(struct serve_settings *settings, int option, bool *list
 static int settings_read(int argc, char **argv, struct serve_settings *settings)
 {
 	static const struct option options[] = {
-		{"listen", required_argument, NULL, LISTEN},
-		{"root", required_argument, NULL, ROOT},
-		{"profile", required_argument, NULL, PROFILE},
-		{"records", required_argument, NULL, RECORDS},
-		{"require-client-certificate", no_argument, NULL, REQUIRE},
-		{"timeout", required_argument, NULL, TIMEOUT},
-		{"log", optional_argument, NULL, LOG},
-		{"quiet", no_argument, NULL, QUIET},
-		{"socket", required_argument, NULL, SOCKET},
-		{"help", no_argument, NULL, 'h'},
-		{0},
+	    {"listen", required_argument, NULL, LISTEN},
+	    {"root", required_argument, NULL, ROOT},
+	    {"profile", required_argument, NULL, PROFILE},
+	    {"records", required_argument, NULL, RECORDS},
+	    {"require-client-certificate", no_argument, NULL, REQUIRE},
+	    {"timeout", required_argument, NULL, TIMEOUT},
+	    {"log", optional_argument, NULL, LOG},
+	    {"quiet", no_argument, NULL, QUIET},
+	    {"socket", required_argument, NULL, SOCKET},
+	    {"help", no_argument, NULL, 'h'},
+	    {0},
 	};
 	bool listen_given = false;
-	int option, r;
+	int option;
 
 	while ((option = options_next(SERVE_TOOL, argc, argv, options)) != -1) {
-		r = settings_take(settings, option, &listen_given);
+		int r = settings_take(settings, option, &listen_given);
+
 		if (r)
 			return r;
 	}
@@ -147,7 +148,7 @@ static int settings_read(int argc, char **argv, struct serve_settings *settings)
 				      argv[optind]);
 	if (!listen_given)
 		return options_refuse(SERVE_TOOL, "--listen ADDR:PORT is missing");
-	if (!settings->root)
+	if (!settings->root[0])
 		return options_refuse(SERVE_TOOL, "--root DIR is missing");
 	return 0;
 }
@@ -172,9 +173,10 @@ static int root_open(struct serve *serve)
 	r = serve_file_open(serve->root_fd, ".", &file);
 	if (r < 0) {
 		errno = -r;
-		return serve_fail(r == -ENOSYS ? "this kernel has no openat2(2), which keeps requests "
-						 "beneath the directory"
-					       : "cannot read the directory",
+		return serve_fail(r == -ENOSYS
+				      ? "this kernel has no openat2(2), which keeps requests "
+					"beneath the directory"
+				      : "cannot read the directory",
 				  root);
 	}
 	close(file.fd);
@@ -195,8 +197,8 @@ static unsigned int limit_raise(void)
 	if (limit.rlim_cur > FDS_WANTED)
 		limit.rlim_cur = FDS_WANTED;
 	return limit.rlim_cur > FDS_OTHER + FDS_A_CONNECTION
-		       ? (unsigned int)((limit.rlim_cur - FDS_OTHER) / FDS_A_CONNECTION)
-		       : 1;
+		   ? (unsigned int)((limit.rlim_cur - FDS_OTHER) / FDS_A_CONNECTION)
+		   : 1;
 }
 
 static int listening_bind(const struct addrinfo *address)
@@ -236,13 +238,13 @@ static int listening_open(struct serve *serve)
 	freeaddrinfo(list);
 	if (serve->listening_fd < 0 && !host && errno == EAFNOSUPPORT) {
 		struct sockaddr_in any = {
-			.sin_family = AF_INET,
-			.sin_port = htons((in_port_t)strtoul(address->port, NULL, 10)),
+		    .sin_family = AF_INET,
+		    .sin_port = htons((in_port_t)strtoul(address->port, NULL, 10)),
 		};
 		const struct addrinfo four = {
-			.ai_family = AF_INET,
-			.ai_addr = (struct sockaddr *)&any,
-			.ai_addrlen = sizeof(any),
+		    .ai_family = AF_INET,
+		    .ai_addr = (struct sockaddr *)&any,
+		    .ai_addrlen = sizeof(any),
 		};
 
 		serve->listening_fd = listening_bind(&four);
@@ -272,15 +274,15 @@ static int http_start(struct serve *serve)
 {
 	/* Without the flag of SIGPIPE the library would not use sendfile. */
 	serve->http = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0, NULL,
-		NULL, serve_response_handle, serve, MHD_OPTION_EXTERNAL_LOGGER, http_silence, NULL,
-		MHD_OPTION_CONNECTION_LIMIT, serve->limit + 1, MHD_OPTION_CONNECTION_TIMEOUT,
-		(unsigned int)((serve->settings->timeout_ms + 999) / 1000),
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY, MHD_OPTION_NOTIFY_CONNECTION,
-		serve_connection_notify, serve, MHD_OPTION_NOTIFY_COMPLETED, serve_connection_complete,
-		serve, MHD_OPTION_URI_LOG_CALLBACK, serve_connection_begin, serve,
-		MHD_OPTION_UNESCAPE_CALLBACK, http_keep_escapes, NULL,
-		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+	    MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0, NULL,
+	    NULL, serve_response_handle, serve, MHD_OPTION_EXTERNAL_LOGGER, http_silence, NULL,
+	    MHD_OPTION_CONNECTION_LIMIT, serve->limit + 1, MHD_OPTION_CONNECTION_TIMEOUT,
+	    (unsigned int)((serve->settings->timeout_ms + 999) / 1000),
+	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY, MHD_OPTION_NOTIFY_CONNECTION,
+	    serve_connection_notify, serve, MHD_OPTION_NOTIFY_COMPLETED, serve_connection_complete,
+	    serve, MHD_OPTION_URI_LOG_CALLBACK, serve_connection_begin, serve,
+	    MHD_OPTION_UNESCAPE_CALLBACK, http_keep_escapes, NULL,
+	    MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 	if (!serve->http) {
 		fprintf(stderr, "%s: libmicrohttpd cannot be started: %s\n", SERVE_TOOL,
 			strerror(errno));
@@ -425,12 +427,12 @@ static int serve_run(struct serve *serve)
 
 int serve_main(int argc, char **argv)
 {
-	struct serve_settings settings = {.timeout_ms = TIMEOUT_MS};
+	struct serve_settings settings = {.root = "", .timeout_ms = TIMEOUT_MS};
 	struct serve serve = {
-		.settings = &settings,
-		.epoll = -1,
-		.root_fd = -1,
-		.listening_fd = -1,
+	    .settings = &settings,
+	    .epoll = -1,
+	    .root_fd = -1,
+	    .listening_fd = -1,
 	};
 	int r = settings_read(argc, argv, &settings);
 

@@ -17,7 +17,7 @@
 struct serve_settings {
 	struct options_address address;
 	const char *root, *profile, *socket;
-	const char *log;    /* path, "-" for standard output; NULL: no log */
+	const char *log; /* path, "-" for standard output; NULL: no log */
 	enum handshake_records records;
 	uint64_t timeout_ms; /* of a connection on which nothing moves */
 	bool require_client_certificate;
@@ -40,19 +40,19 @@ struct serve {
 	int listening_fd; /* TCP; the daemon accepts on its duplicate */
 	struct MHD_Daemon *http;
 	struct serve_listening *listening;
-	FILE *log; /* NULL: none */
+	FILE *log;                            /* NULL: none */
 	struct serve_connection *connections; /* all, also those that linger */
-	struct serve_connection *starting;    /* given to the HTTP library, which has not told of it */
-	unsigned int count, limit;            /* of connections, now and at most */
+	struct serve_connection *starting; /* given to the HTTP library, which has not told of it */
+	unsigned int count, limit;         /* of connections, now and at most */
 	bool stopping;
-	bool run_http; /* the library has something to do */
+	bool run_http;          /* the library has something to do */
 	uint64_t stop_deadline; /* clock_ms() */
 	uint64_t tick_at;       /* of serve_connections_tick */
 };
 
 /* On stderr, unless --quiet, with the command's name before it. */
 void serve_say(const struct serve *serve, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3)));
 
 /* ---- serve-listening.c: the daemon's side of the door ---- */
 
@@ -68,9 +68,9 @@ uint64_t serve_listening_tick(struct serve_listening *listening, uint64_t now);
 /* ---- serve-connection.c: from an established connection to its last byte ---- */
 
 enum serve_phase {
-	SERVE_IDLE,       /* no request, or one that has not come in whole */
-	SERVE_ANSWERING,  /* a response is being sent */
-	SERVE_LINGERING,  /* close_notify and FIN were sent; what still comes in is thrown away */
+	SERVE_IDLE,      /* no request, or one that has not come in whole */
+	SERVE_ANSWERING, /* a response is being sent */
+	SERVE_LINGERING, /* close_notify and FIN were sent; what still comes in is thrown away */
 };
 
 struct serve_connection {
@@ -87,18 +87,18 @@ struct serve_connection {
 	char method[16], version[16];
 	bool presented; /* the handler has seen it */
 	unsigned int status;
-	uint64_t length;  /* bytes of content in the response */
+	uint64_t length;   /* bytes of content in the response */
 	int file_fd;       /* the response's, -1: none; the HTTP library's to close */
 	uint64_t file_end; /* the file must reach this far */
 };
 
 /* Takes both. Hands the connection to the HTTP library. */
 void serve_connection_start(struct serve *serve, struct handshake *handshake, int fd);
-/* Callbacks of the HTTP library. */
-void serve_connection_notify(void *serve, struct MHD_Connection *http, void **context,
+/* Callbacks of the HTTP library; context is the struct serve. */
+void serve_connection_notify(void *context, struct MHD_Connection *http, void **connection_context,
 			     enum MHD_ConnectionNotificationCode code);
-void *serve_connection_begin(void *serve, const char *target, struct MHD_Connection *http);
-void serve_connection_complete(void *serve, struct MHD_Connection *http, void **context,
+void *serve_connection_begin(void *context, const char *target, struct MHD_Connection *http);
+void serve_connection_complete(void *context, struct MHD_Connection *http, void **request_context,
 			       enum MHD_RequestTerminationCode code);
 /* Does what is due: ends lingering, drops those whose file became shorter. As serve_listening_tick. */
 uint64_t serve_connections_tick(struct serve *serve, uint64_t now);
@@ -109,9 +109,9 @@ void serve_connections_free(struct serve *serve);
 
 /* ---- serve-response.c: from a request to a response ---- */
 
-enum MHD_Result serve_response_handle(void *serve, struct MHD_Connection *http, const char *url,
-				      const char *method, const char *version,
-				      const char *upload, size_t *upload_size, void **context);
+enum MHD_Result serve_response_handle(void *context, struct MHD_Connection *http, const char *url,
+				      const char *method, const char *version, const char *upload,
+				      size_t *upload_size, void **request_context);
 
 /* ---- serve-log.c ---- */
 

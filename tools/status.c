@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,8 +15,8 @@
 #include "options.h"
 #include "tool.h"
 
-#define TOOL "handshake status"
-#define INDENT "  "
+#define TOOL      "handshake status"
+#define INDENT    "  "
 #define KEY_WIDTH 26
 
 /* A key belongs to the first group that has a word which the key is or begins with. What belongs to
@@ -26,13 +25,13 @@ static const struct group {
 	const char *title;
 	const char *words[8];
 } groups[] = {
-	{"Daemon", {"version", "gnutls", "pid", "uptime", "generation", "profile", "config", NULL}},
-	{"Kernel", {"kernel-tls", "kernel-reason", "kernel-cipher", NULL}},
-	{"Now", {"clients", "listenings", "handshakes-under-way", "relayed", NULL}},
-	{"Handshakes", {"handshakes-", "handshake-", "connections-", NULL}},
-	{"Failures", {"failed-", NULL}},
-	{"Versions and records", {"tls1", "kernel-records", "relay-", NULL}},
-	{"Processes", {"worker", "relay", "reload", NULL}},
+    {"Daemon", {"version", "gnutls", "pid", "uptime", "generation", "profile", "config", NULL}},
+    {"Kernel", {"kernel-tls", "kernel-reason", "kernel-cipher", NULL}},
+    {"Now", {"clients", "listenings", "handshakes-under-way", "relayed", NULL}},
+    {"Handshakes", {"handshakes-", "handshake-", "connections-", NULL}},
+    {"Failures", {"failed-", NULL}},
+    {"Versions and records", {"tls1", "kernel-records", "relay-", NULL}},
+    {"Processes", {"worker", "relay", "reload", NULL}},
 };
 enum { GROUPS = sizeof(groups) / sizeof(groups[0]) };
 
@@ -97,7 +96,8 @@ static void status_print(const struct message *message)
 			first = false;
 			printf(INDENT);
 			display_text(stdout, key);
-			printf(":%*s", (int)(strlen(key) < KEY_WIDTH ? KEY_WIDTH - strlen(key) : 1), "");
+			printf(":%*s", (int)(strlen(key) < KEY_WIDTH ? KEY_WIDTH - strlen(key) : 1),
+			       "");
 			display_text(stdout, message->fields[i].value);
 			putchar('\n');
 		}
@@ -135,11 +135,11 @@ static int settings_read(int argc, char **argv, struct settings *settings)
 {
 	enum { JSON = 256, WATCH, SOCKET };
 	static const struct option options[] = {
-		{"json", no_argument, NULL, JSON},
-		{"watch", required_argument, NULL, WATCH},
-		{"socket", required_argument, NULL, SOCKET},
-		{"help", no_argument, NULL, 'h'},
-		{0},
+	    {"json", no_argument, NULL, JSON},
+	    {"watch", required_argument, NULL, WATCH},
+	    {"socket", required_argument, NULL, SOCKET},
+	    {"help", no_argument, NULL, 'h'},
+	    {0},
 	};
 	struct options_problem problem;
 	int option;
@@ -165,30 +165,30 @@ static int settings_read(int argc, char **argv, struct settings *settings)
 		}
 	}
 	if (optind < argc)
-		return options_refuse(TOOL, "\"%s\" is too much: there are options alone", argv[optind]);
+		return options_refuse(TOOL, "\"%s\" is too much: there are options alone",
+				      argv[optind]);
 	return TOOL_OK;
 }
 
 static int status_show(const struct settings *settings)
 {
-	struct message *message = malloc(sizeof(*message));
-	char error[512] = "no memory is left";
-	int r = message ? daemon_status_ask(settings->socket, message, error, sizeof(error)) : -1;
+	struct message message;
+	char error[512];
+	int r = daemon_status_ask(settings->socket, &message, error, sizeof(error));
 
 	if (r < 0) {
 		fprintf(stderr, "%s: ", TOOL);
 		display_text(stderr, error);
 		fputc('\n', stderr);
 	} else if (settings->json) {
-		r = status_print_json(message);
+		r = status_print_json(&message);
 	} else {
 		if (settings->watch_ms && isatty(STDOUT_FILENO))
 			printf("\033[H\033[J");
-		status_print(message);
+		status_print(&message);
 		if (settings->watch_ms && !isatty(STDOUT_FILENO))
 			putchar('\n');
 	}
-	free(message);
 	if (r == 0 && fflush(stdout) == EOF) {
 		fprintf(stderr, "%s: cannot write to standard output: %m\n", TOOL);
 		r = -1;
@@ -205,8 +205,8 @@ int status_main(int argc, char **argv)
 		return r < 0 ? TOOL_OK : r;
 	for (;;) {
 		struct timespec pause = {
-			.tv_sec = (time_t)(settings.watch_ms / 1000),
-			.tv_nsec = (long)(settings.watch_ms % 1000) * 1000000,
+		    .tv_sec = (time_t)(settings.watch_ms / 1000),
+		    .tv_nsec = (long)(settings.watch_ms % 1000) * 1000000,
 		};
 
 		r = status_show(&settings);
@@ -219,12 +219,11 @@ int status_main(int argc, char **argv)
 
 int status_show_if_there(void)
 {
-	struct message *message = malloc(sizeof(*message));
+	struct message message;
 	char error[512];
-	int r = message ? daemon_status_ask(NULL, message, error, sizeof(error)) : -1;
+	int r = daemon_status_ask(NULL, &message, error, sizeof(error));
 
 	if (r == 0)
-		status_print(message);
-	free(message);
+		status_print(&message);
 	return r < 0 ? -1 : TOOL_OK;
 }

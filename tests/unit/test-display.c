@@ -49,11 +49,11 @@ static void nothing_commands_the_terminal(void **state)
 	assert_shown("a\x1b[2Jb", "a\\x1B[2Jb");
 	assert_shown("a\nb\rc\td\x7f", "a\\x0Ab\\x0Dc\\x09d\\x7F");
 	assert_shown("\\x41", "\\x5Cx41");
-	assert_shown("\xc2\x9b", "\\xC2\\x9B");             /* C1: CSI */
-	assert_shown("\xe2\x80\xae", "\\xE2\\x80\\xAE");    /* right-to-left override */
-	assert_shown("\xff\xc3", "\\xFF\\xC3");             /* no UTF-8 */
-	assert_shown("\xc0\xaf", "\\xC0\\xAF");             /* overlong */
-	assert_shown("\xed\xa0\x80", "\\xED\\xA0\\x80");    /* surrogate */
+	assert_shown("\xc2\x9b", "\\xC2\\x9B");          /* C1: CSI */
+	assert_shown("\xe2\x80\xae", "\\xE2\\x80\\xAE"); /* right-to-left override */
+	assert_shown("\xff\xc3", "\\xFF\\xC3");          /* no UTF-8 */
+	assert_shown("\xc0\xaf", "\\xC0\\xAF");          /* overlong */
+	assert_shown("\xed\xa0\x80", "\\xED\\xA0\\x80"); /* surrogate */
 	assert_shown("\xf4\x90\x80\x80", "\\xF4\\x90\\x80\\x80");
 }
 
@@ -84,10 +84,10 @@ static void digits_are_numbers_in_json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(plain_text_is_left_alone),
-		cmocka_unit_test(nothing_commands_the_terminal),
-		cmocka_unit_test(json_is_always_valid),
-		cmocka_unit_test(digits_are_numbers_in_json),
+	    cmocka_unit_test(plain_text_is_left_alone),
+	    cmocka_unit_test(nothing_commands_the_terminal),
+	    cmocka_unit_test(json_is_always_valid),
+	    cmocka_unit_test(digits_are_numbers_in_json),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,10 +47,25 @@ static void takes_names_and_addresses_of_both_families(void **state)
 static void refuses_what_is_no_address(void **state)
 {
 	static const char *const wrong[] = {
-		"", ":", "localhost", "localhost:", "localhost:65536", "localhost:-1",
-		"localhost:+1", "localhost: 1", "localhost:http", "localhost:1x", "::1:443",
-		"2001:db8::1", "[::1]", "[::1]443", "[]:1", "[localhost]:1", "[::1:443", "]a[:1",
-		"localhost:18446744073709551617",
+	    "",
+	    ":",
+	    "localhost",
+	    "localhost:",
+	    "localhost:65536",
+	    "localhost:-1",
+	    "localhost:+1",
+	    "localhost: 1",
+	    "localhost:http",
+	    "localhost:1x",
+	    "::1:443",
+	    "2001:db8::1",
+	    "[::1]",
+	    "[::1]443",
+	    "[]:1",
+	    "[localhost]:1",
+	    "[::1:443",
+	    "]a[:1",
+	    "localhost:18446744073709551617",
 	};
 	char name[400];
 
@@ -70,16 +85,16 @@ static void numbers_keep_their_bounds(void **state)
 	(void)state;
 	assert_int_equal(options_read_number("5", 5, 7, &number, &problem), 0);
 	assert_int_equal(number, 5);
-	assert_int_equal(options_read_number("18446744073709551615", 0, UINT64_MAX, &number, &problem),
-			 0);
+	assert_int_equal(
+	    options_read_number("18446744073709551615", 0, UINT64_MAX, &number, &problem), 0);
 	assert_true(number == UINT64_MAX);
 	assert_int_equal(options_read_number("4", 5, 7, &number, &problem), -1);
 	assert_int_equal(options_read_number("8", 5, 7, &number, &problem), -1);
 	assert_int_equal(options_read_number("", 0, 7, &number, &problem), -1);
 	assert_int_equal(options_read_number("-1", 0, 7, &number, &problem), -1);
 	assert_int_equal(options_read_number(" 6", 0, 7, &number, &problem), -1);
-	assert_int_equal(options_read_number("18446744073709551616", 0, UINT64_MAX, &number, &problem),
-			 -1);
+	assert_int_equal(
+	    options_read_number("18446744073709551616", 0, UINT64_MAX, &number, &problem), -1);
 	assert_non_null(strstr(problem.text, "18446744073709551616"));
 }
 
@@ -103,7 +118,8 @@ static void times_have_units(void **state)
 	assert_int_equal(options_read_time("s", 1, 1, 1000, &ms, &problem), -1);
 	assert_int_equal(options_read_time("1d", 1, 1, 1000, &ms, &problem), -1);
 	assert_int_equal(options_read_time("1.5s", 1, 1, 1000, &ms, &problem), -1);
-	assert_int_equal(options_read_time("5124095576030432h", 1, 1, UINT64_MAX, &ms, &problem), -1);
+	assert_int_equal(options_read_time("5124095576030432h", 1, 1, UINT64_MAX, &ms, &problem),
+			 -1);
 }
 
 static void record_paths_are_two_words(void **state)
@@ -123,11 +139,11 @@ static void record_paths_are_two_words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(takes_names_and_addresses_of_both_families),
-		cmocka_unit_test(refuses_what_is_no_address),
-		cmocka_unit_test(numbers_keep_their_bounds),
-		cmocka_unit_test(times_have_units),
-		cmocka_unit_test(record_paths_are_two_words),
+	    cmocka_unit_test(takes_names_and_addresses_of_both_families),
+	    cmocka_unit_test(refuses_what_is_no_address),
+	    cmocka_unit_test(numbers_keep_their_bounds),
+	    cmocka_unit_test(times_have_units),
+	    cmocka_unit_test(record_paths_are_two_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

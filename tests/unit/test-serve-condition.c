@@ -32,8 +32,7 @@ static struct serve_part judged(const struct serve_condition *condition)
 
 static void assert_range(const char *range, unsigned int status, uint64_t first, uint64_t length)
 {
-	struct serve_part part =
-		judged(&(struct serve_condition){.is_get = true, .range = range});
+	struct serve_part part = judged(&(struct serve_condition){.is_get = true, .range = range});
 
 	assert_int_equal(part.status, status);
 	if (status == 416)
@@ -45,7 +44,9 @@ static void assert_range(const char *range, unsigned int status, uint64_t first,
 static void dates_of_all_three_forms_are_read(void **state)
 {
 	static const char *const forms[] = {
-		DATE, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994",
+	    DATE,
+	    "Sunday, 06-Nov-94 08:49:37 GMT",
+	    "Sun Nov  6 08:49:37 1994",
 	};
 	char text[SERVE_DATE_SIZE];
 	time_t date;
@@ -65,10 +66,18 @@ static void dates_of_all_three_forms_are_read(void **state)
 static void what_is_no_date_is_refused(void **state)
 {
 	static const char *const wrong[] = {
-		"", "now", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49:37 CET",
-		"Sun, 06 Foo 1994 08:49:37 GMT", "Sun, 32 Nov 1994 08:49:37 GMT",
-		"Sun, 06 Nov 1994 24:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT x", ",", "784111777",
-		"Sun, -6 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:-9:37 GMT",
+	    "",
+	    "now",
+	    "Sun, 06 Nov 1994 08:49:37",
+	    "Sun, 06 Nov 1994 08:49:37 CET",
+	    "Sun, 06 Foo 1994 08:49:37 GMT",
+	    "Sun, 32 Nov 1994 08:49:37 GMT",
+	    "Sun, 06 Nov 1994 24:49:37 GMT",
+	    "Sun, 06 Nov 1994 08:49:37 GMT x",
+	    ",",
+	    "784111777",
+	    "Sun, -6 Nov 1994 08:49:37 GMT",
+	    "Sun, 06 Nov 1994 08:-9:37 GMT",
 	};
 	time_t date;
 
@@ -158,15 +167,16 @@ static void an_empty_file_has_no_ranges(void **state)
 static void what_is_no_single_range_is_ignored(void **state)
 {
 	static const char *const ranges[] = {
-		"", "bytes", "bytes=", "bytes=-", "bytes=1", "bytes=a-b", "bytes=2-1", "bytes=1-2,4-5",
-		"lines=1-2", "bytes=1-2x", "bytes=--1", "bytes=+1-2", "bytes 1-2",
+	    "",          "bytes",      "bytes=",        "bytes=-",   "bytes=1",
+	    "bytes=a-b", "bytes=2-1",  "bytes=1-2,4-5", "lines=1-2", "bytes=1-2x",
+	    "bytes=--1", "bytes=+1-2", "bytes 1-2",
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
 		assert_range(ranges[i], 200, 0, 1000);
 	assert_int_equal(
-		judged(&(struct serve_condition){.is_get = false, .range = "bytes=0-1"}).status, 200);
+	    judged(&(struct serve_condition){.is_get = false, .range = "bytes=0-1"}).status, 200);
 }
 
 static void a_range_of_another_state_is_ignored(void **state)
@@ -184,16 +194,16 @@ static void a_range_of_another_state_is_ignored(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(dates_of_all_three_forms_are_read),
-		cmocka_unit_test(what_is_no_date_is_refused),
-		cmocka_unit_test(nothing_asked_gives_all),
-		cmocka_unit_test(dates_decide_whether_it_was_modified),
-		cmocka_unit_test(tags_come_before_dates),
-		cmocka_unit_test(ranges_name_the_bytes),
-		cmocka_unit_test(ranges_beyond_the_end_cannot_be_given),
-		cmocka_unit_test(an_empty_file_has_no_ranges),
-		cmocka_unit_test(what_is_no_single_range_is_ignored),
-		cmocka_unit_test(a_range_of_another_state_is_ignored),
+	    cmocka_unit_test(dates_of_all_three_forms_are_read),
+	    cmocka_unit_test(what_is_no_date_is_refused),
+	    cmocka_unit_test(nothing_asked_gives_all),
+	    cmocka_unit_test(dates_decide_whether_it_was_modified),
+	    cmocka_unit_test(tags_come_before_dates),
+	    cmocka_unit_test(ranges_name_the_bytes),
+	    cmocka_unit_test(ranges_beyond_the_end_cannot_be_given),
+	    cmocka_unit_test(an_empty_file_has_no_ranges),
+	    cmocka_unit_test(what_is_no_single_range_is_ignored),
+	    cmocka_unit_test(a_range_of_another_state_is_ignored),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,8 +105,9 @@ static void files_and_links_inside_are_opened(void **state)
 static void nothing_leads_out_of_the_root(void **state)
 {
 	static const char *const paths[] = {
-		"..", "../secret", "out", "absolute", "sub/../../secret", "sub/grandparent/secret",
-		"/etc/passwd", "magic/etc/passwd", "magic",
+	    "..",          "../secret",        "out",
+	    "absolute",    "sub/../../secret", "sub/grandparent/secret",
+	    "/etc/passwd", "magic/etc/passwd", "magic",
 	};
 
 	(void)state;
@@ -186,12 +187,12 @@ static void listings_are_escaped_and_keep_the_outside_out(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(files_and_links_inside_are_opened),
-		cmocka_unit_test(nothing_leads_out_of_the_root),
-		cmocka_unit_test(what_is_no_file_is_refused),
-		cmocka_unit_test(tags_change_with_the_file),
-		cmocka_unit_test(types_follow_the_last_ending),
-		cmocka_unit_test(listings_are_escaped_and_keep_the_outside_out),
+	    cmocka_unit_test(files_and_links_inside_are_opened),
+	    cmocka_unit_test(nothing_leads_out_of_the_root),
+	    cmocka_unit_test(what_is_no_file_is_refused),
+	    cmocka_unit_test(tags_change_with_the_file),
+	    cmocka_unit_test(types_follow_the_last_ending),
+	    cmocka_unit_test(listings_are_escaped_and_keep_the_outside_out),
 	};
 
 	return cmocka_run_group_tests(tests, tree_make, tree_remove);

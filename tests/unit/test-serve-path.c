@@ -145,14 +145,14 @@ static void links_fit_or_fail(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(targets_become_relative_paths),
-		cmocka_unit_test(escapes_are_undone_once),
-		cmocka_unit_test(absolute_form_is_taken),
-		cmocka_unit_test(what_no_file_can_be_called_is_not_found),
-		cmocka_unit_test(broken_targets_are_refused),
-		cmocka_unit_test(links_come_back_as_they_were),
-		cmocka_unit_test(links_name_no_other_host),
-		cmocka_unit_test(links_fit_or_fail),
+	    cmocka_unit_test(targets_become_relative_paths),
+	    cmocka_unit_test(escapes_are_undone_once),
+	    cmocka_unit_test(absolute_form_is_taken),
+	    cmocka_unit_test(what_no_file_can_be_called_is_not_found),
+	    cmocka_unit_test(broken_targets_are_refused),
+	    cmocka_unit_test(links_come_back_as_they_were),
+	    cmocka_unit_test(links_name_no_other_host),
+	    cmocka_unit_test(links_fit_or_fail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
