@@ -33,7 +33,7 @@ static int number_compare(const void *a, const void *b)
 /* Closes all descriptors but the standard ones and these. */
 static void descriptors_keep(const int *keep, unsigned count)
 {
-	int sorted[CHILD_KEPT_FDS];
+	int sorted[CHILD_KEPT_FDS] = {0};
 	unsigned first = STDERR_FILENO + 1, kept = 0;
 
 	for (unsigned i = 0; i < count; i++)

@@ -95,7 +95,7 @@ static int worker_start(struct generation *generation, unsigned i, struct proble
 static int worker_await(struct worker_child *worker, int64_t deadline, struct problem *problem)
 {
 	struct pollfd polled = {.fd = worker->control, .events = POLLIN};
-	struct control control;
+	struct control control = {0};
 	int fds[CONTROL_FDS], r = -EAGAIN;
 
 	while (r == -EAGAIN || r == -EPROTO) {

@@ -20,7 +20,7 @@
 
 enum {
 	ACCEPT_BATCH = 4, /* at once: the rest is for the other workers */
-	PAUSE_MS = 20,    /* until places or descriptors are looked for again */
+	PAUSE_US = 20000, /* until places or descriptors are looked for again */
 };
 
 /* One connection that was accepted, in its handshake. */
@@ -44,7 +44,7 @@ struct listening {
 	struct event *watch; /* of the connection; edge-triggered, as other workers read it too */
 	struct event *pause;
 	struct outbox *outbox;
-	LIST_HEAD(, arrival) arrivals;
+	LIST_HEAD(arrival_list, arrival) arrivals;
 	bool accepting; /* the event is pending, or the pause that ends with it */
 	bool finishing;
 	bool broken; /* to be ended as soon as nobody holds it */
@@ -90,8 +90,11 @@ static void listening_free(struct listening *listening)
 	struct worker *worker = listening->worker;
 	struct event *const events[] = {listening->acceptable, listening->watch, listening->pause};
 
-	while (!LIST_EMPTY(&listening->arrivals))
-		arrival_cancel(LIST_FIRST(&listening->arrivals));
+	for (struct arrival *arrival = LIST_FIRST(&listening->arrivals), *next; arrival;
+	     arrival = next) {
+		next = LIST_NEXT(arrival, entry);
+		arrival_cancel(arrival);
+	}
 	outbox_free(listening->outbox);
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		if (events[i])
@@ -105,7 +108,7 @@ static void listening_free(struct listening *listening)
 
 static void listening_accept_later(struct listening *listening)
 {
-	const struct timeval pause = {.tv_usec = PAUSE_MS * 1000};
+	const struct timeval pause = {.tv_usec = PAUSE_US};
 
 	event_del(listening->acceptable);
 	event_base_update_cache_time(listening->worker->base);
@@ -323,7 +326,7 @@ static void listening_watched(evutil_socket_t fd, short events, void *context)
 	while (!listening->broken && (r = message_receive(fd, &message)) > 0) {
 		listening_packet(listening, &message);
 		if (++count > PATIENCE || foreign_is_stuck() ||
-		    outbox_waiting(listening->outbox) > 2 * LISTENING_WAITING_MAX)
+		    outbox_waiting(listening->outbox) > 2UL * LISTENING_WAITING_MAX)
 			listening_end_everywhere(listening);
 	}
 	if (!listening->broken && r != -EAGAIN)

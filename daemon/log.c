@@ -38,21 +38,23 @@ void log_set_name(const char *format, ...)
 	va_end(arguments);
 }
 
-/* Whether standard error goes to the journal: systemd.exec(5), $JOURNAL_STREAM. */
+/* Whether standard error goes to the journal: systemd.exec(5), $JOURNAL_STREAM is "DEVICE:INODE". */
 static bool log_to_journal(void)
 {
 	static int known = -1;
 	const char *stream;
 	struct stat status;
-	unsigned long long device, inode;
+	char expected[64];
 
 	if (known >= 0)
 		return known;
 	known = 0;
 	stream = getenv("JOURNAL_STREAM");
-	if (stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
-	    fstat(STDERR_FILENO, &status) == 0)
-		known = status.st_dev == device && status.st_ino == inode;
+	if (stream && fstat(STDERR_FILENO, &status) == 0) {
+		snprintf(expected, sizeof(expected), "%ju:%ju", (uintmax_t)status.st_dev,
+			 (uintmax_t)status.st_ino);
+		known = strcmp(stream, expected) == 0;
+	}
 	return known;
 }
 

@@ -27,7 +27,7 @@ struct outbox {
 	int fd;
 	struct event *writable;
 	struct event *retry;
-	STAILQ_HEAD(, packet) packets;
+	STAILQ_HEAD(packet_list, packet) packets;
 	size_t count;
 	outbox_released *released;
 	outbox_moved *moved;

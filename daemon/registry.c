@@ -37,8 +37,10 @@ static void registry_remove(struct registry *registry, struct registration *regi
 
 void registry_done(struct registry *registry)
 {
-	while (!TAILQ_EMPTY(&registry->list))
-		registry_remove(registry, TAILQ_FIRST(&registry->list));
+	for (struct registration *r = TAILQ_FIRST(&registry->list), *next; r; r = next) {
+		next = TAILQ_NEXT(r, entry);
+		registry_remove(registry, r);
+	}
 }
 
 static int socket_option(int fd, int option)
@@ -173,11 +175,12 @@ const struct registration *registry_after(const struct registry *registry, uint6
 
 void registry_poll(const struct registry *registry, struct pollfd *ret_polled)
 {
-	const struct registration *registration;
+	const struct registration *registration = TAILQ_FIRST(&registry->list);
 
 	/* Only the end: what the program says is read by the workers. */
-	TAILQ_FOREACH(registration, &registry->list, entry)
-	*ret_polled++ = (struct pollfd){.fd = registration->connection_fd, .events = POLLRDHUP};
+	for (; registration; registration = TAILQ_NEXT(registration, entry))
+		*ret_polled++ =
+		    (struct pollfd){.fd = registration->connection_fd, .events = POLLRDHUP};
 }
 
 void registry_polled(struct registry *registry, const struct pollfd *polled, size_t count)

@@ -27,7 +27,7 @@ struct registration {
 };
 
 struct registry {
-	TAILQ_HEAD(, registration) list; /* by number */
+	TAILQ_HEAD(registration_list, registration) list; /* by number */
 	uint64_t last_number;
 	unsigned count;
 	struct counters *counters; /* lent: PLACE_CLIENT and COUNTER_LISTENINGS */

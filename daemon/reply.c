@@ -26,12 +26,14 @@ struct names {
 
 static void reply_add_fd(struct reply *reply, struct names *names, const char *name, int fd)
 {
+	size_t length;
+
 	if (fd < 0)
 		return;
 	reply->fds[reply->fd_count++] = fd;
-	if (names->text[0])
-		strcat(names->text, ",");
-	strcat(names->text, name);
+	length = strlen(names->text);
+	snprintf(names->text + length, sizeof(names->text) - length, "%s%s", length ? "," : "",
+		 name);
 }
 
 /* A sealed memfd, so that the program reads what was written. -1: it could not be made. */

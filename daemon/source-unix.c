@@ -46,7 +46,7 @@ struct source {
 	struct caller caller;
 	struct event *readable;
 	struct outbox *outbox;
-	LIST_HEAD(, work) works[BUCKETS]; /* by id */
+	LIST_HEAD(work_list, work) works[BUCKETS]; /* by id */
 	unsigned work_count;
 	bool reading; /* the event is pending: not while replies wait */
 	bool drained; /* the end of the program's requests has been seen */

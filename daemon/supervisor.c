@@ -53,8 +53,8 @@ struct supervisor {
  * three and the program's own; for each program its connection; for each listening two. */
 static rlim_t files_needed(const struct config *config)
 {
-	return (rlim_t)config->handshakes_total * 6 + config->clients_total + REGISTRY_MAX * 2 +
-	       FILES_SPARE;
+	return (rlim_t)config->handshakes_total * 6 + config->clients_total +
+	       (rlim_t)REGISTRY_MAX * 2 + FILES_SPARE;
 }
 
 static void files_raise(const struct config *config)
@@ -403,6 +403,22 @@ static void supervisor_wait(struct supervisor *supervisor, struct pollfd *polled
 		supervisor_hear_signals(supervisor);
 }
 
+/* Makes room for what poll() is to watch. NULL: there is no memory, the old array is gone. */
+static struct pollfd *polled_fit(struct pollfd *polled, size_t *room, size_t count)
+{
+	struct pollfd *more;
+
+	if (polled && count <= *room)
+		return polled;
+	*room = count * 2;
+	more = reallocarray(polled, *room, sizeof(*polled));
+	if (!more) {
+		log_error("out of memory");
+		free(polled);
+	}
+	return more;
+}
+
 static void supervisor_loop(struct supervisor *supervisor)
 {
 	struct pollfd *polled = NULL;
@@ -417,17 +433,9 @@ static void supervisor_loop(struct supervisor *supervisor)
 		supervisor_sweep(supervisor);
 		if (supervisor->stopping && !supervisor->generations)
 			break;
-		if (poll_count(supervisor) > room) {
-			size_t wanted = poll_count(supervisor) * 2;
-			struct pollfd *more = reallocarray(polled, wanted, sizeof(*polled));
-
-			if (!more) {
-				log_error("out of memory");
-				break;
-			}
-			polled = more;
-			room = wanted;
-		}
+		polled = polled_fit(polled, &room, poll_count(supervisor));
+		if (!polled)
+			break;
 		supervisor_wait(supervisor, polled, next);
 	}
 	free(polled);

@@ -148,7 +148,7 @@ int unix_socket_new(const char *path, mode_t mode, gid_t group, struct unix_sock
 	if (!made)
 		return problem_set(problem, "out of memory");
 	made->fd = -1;
-	strcpy(made->path, path);
+	memcpy(made->path, path, strlen(path) + 1);
 	if (socket_open(made, mode, group, problem) < 0) {
 		unix_socket_free(made);
 		return -1;

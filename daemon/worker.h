@@ -39,8 +39,8 @@ struct worker {
 	struct event *accept_pause;
 	struct event *control;
 	struct event *deadline;
-	LIST_HEAD(, source) sources;
-	LIST_HEAD(, listening) listenings;
+	LIST_HEAD(source_list, source) sources;
+	LIST_HEAD(listening_list, listening) listenings;
 	bool finishing; /* take nothing new */
 };
 
