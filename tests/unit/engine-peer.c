@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -25,6 +26,7 @@ static void peer_flush(struct engine_peer *peer)
 	size_t piece = peer->piece != 0 ? peer->piece : sizeof(peer->held);
 	size_t at = 0;
 
+	peer->flights += peer->held_size > 0;
 	while (at < peer->held_size) {
 		size_t size = peer->held_size - at < piece ? peer->held_size - at : piece;
 
@@ -48,12 +50,34 @@ static ssize_t peer_push(gnutls_transport_ptr_t pointer, const void *data, size_
 	return (ssize_t)size;
 }
 
+static void peer_leave(struct engine_peer *peer)
+{
+	const struct linger hard = {.l_onoff = 1};
+	struct pollfd first = {.fd = peer->fd, .events = POLLIN};
+
+	/* Not before the other end has begun. */
+	if (peer->flights == 0)
+		poll(&first, 1, PATIENCE * 1000);
+	if (!peer->resets) {
+		shutdown(peer->fd, SHUT_WR);
+		return;
+	}
+	setsockopt(peer->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+	close(peer->fd);
+	peer->fd = -1;
+}
+
 static ssize_t peer_pull(gnutls_transport_ptr_t pointer, void *data, size_t size)
 {
 	struct engine_peer *peer = pointer;
 	ssize_t got;
 
 	peer_flush(peer);
+	if (peer->leaves != 0 && peer->flights == peer->leaves - 1) {
+		peer_leave(peer);
+		gnutls_transport_set_errno(peer->session, ECONNABORTED);
+		return -1;
+	}
 	got = recv(peer->fd, data, size, 0);
 	if (got < 0)
 		gnutls_transport_set_errno(peer->session, errno == EAGAIN ? ETIMEDOUT : errno);
@@ -158,7 +182,8 @@ void engine_peer_join(struct engine_peer *peer)
 {
 	assert_int_equal(pthread_join(peer->thread, NULL), 0);
 	gnutls_deinit(peer->session);
-	close(peer->fd);
+	if (peer->fd >= 0)
+		close(peer->fd);
 	peer->fd = -1;
 }
 

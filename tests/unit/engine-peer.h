@@ -23,6 +23,8 @@ struct engine_peer {
 	int refuses;       /* the alert to refuse the other's certificate with; 0: trusts all */
 	size_t piece;      /* bytes per segment; 0: each flight in one */
 	bool ends_writing; /* FIN right behind its Finished instead of a greeting */
+	unsigned leaves;   /* gone after that many flights less one; 0: stays */
+	bool resets;       /* and not with a FIN */
 	unsigned max_record_size; /* asks for smaller records; 0: does not */
 	/* What it saw: */
 	int error;       /* of the handshake or of reading afterwards; 0 */
@@ -34,6 +36,7 @@ struct engine_peer {
 	pthread_t thread;
 	unsigned char held[65536]; /* what it has written and not yet sent */
 	size_t held_size;
+	unsigned flights;
 };
 
 void engine_peer_start(struct engine_peer *peer);

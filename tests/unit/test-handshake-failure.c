@@ -242,6 +242,39 @@ static void tells_an_early_end_of_the_connection(void **state)
 	close(theirs);
 }
 
+/* In each role and version, after each flight of the peer that does not complete the handshake. */
+static void tells_an_end_at_each_flight(void **state)
+{
+	static const struct {
+		enum request_role role;
+		const char *priority;
+		unsigned flights;
+	} cases[] = {
+	    {REQUEST_SERVER, "NORMAL:-VERS-ALL:+VERS-TLS1.3", 1},
+	    {REQUEST_SERVER, "NORMAL:-VERS-ALL:+VERS-TLS1.2", 1},
+	    {REQUEST_CLIENT, "NORMAL:-VERS-ALL:+VERS-TLS1.3", 0},
+	    {REQUEST_CLIENT, "NORMAL:-VERS-ALL:+VERS-TLS1.2", 0},
+	    {REQUEST_CLIENT, "NORMAL:-VERS-ALL:+VERS-TLS1.2", 1},
+	};
+	struct engine_expectation expected = {OUTCOME_POISONED, FAILURE_CLOSED, ALERT_NONE, -1, -1,
+					      "TCP connection"};
+	struct engine *engine = *state;
+
+	for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+		struct engine_peer peer;
+		int ours, theirs;
+
+		engine_connect(&ours, &theirs);
+		engine_decide(engine, cases[i / 2].role);
+		engine_peer_init(engine, &peer, theirs);
+		peer.priority = cases[i / 2].priority;
+		peer.leaves = cases[i / 2].flights + 1;
+		peer.resets = i & 1;
+		engine_run_failing(engine, &peer, ours, &expected);
+		assert_int_equal(engine->outcome.failure.retry, peer.resets);
+	}
+}
+
 static void tells_a_reset(void **state)
 {
 	static const struct engine_expectation expected = {
@@ -364,6 +397,7 @@ int main(void)
 	    engine_test(tells_the_alert_of_a_peer_that_refuses),
 	    engine_test(says_that_garbage_is_no_tls),
 	    engine_test(tells_an_early_end_of_the_connection),
+	    engine_test(tells_an_end_at_each_flight),
 	    engine_test(tells_a_reset),
 	    engine_test(keeps_the_deadline),
 	    engine_test(gives_up_when_cancelled),
