@@ -143,7 +143,8 @@ static void closing_begin(struct relay_connection *connection)
 
 static void timer_start(struct relay_connection *connection)
 {
-	struct timeval delay = {connection->tick / 1000, connection->tick % 1000 * 1000};
+	struct timeval delay = {connection->tick / 1000,
+				(suseconds_t)(connection->tick % 1000) * 1000};
 
 	event_base_update_cache_time(connection->surroundings->base);
 	event_add(&connection->timer, &delay);
@@ -420,8 +421,11 @@ int relay_connection_start(struct relay_surroundings *surroundings,
 
 void relay_connection_cut_all(struct relay_surroundings *surroundings)
 {
-	struct relay_connection *connection;
+	struct relay_connection *connection = LIST_FIRST(&surroundings->connections);
 
-	while ((connection = LIST_FIRST(&surroundings->connections)))
+	while (connection) {
+		struct relay_connection *next = LIST_NEXT(connection, entry);
 		cut(connection);
+		connection = next;
+	}
 }

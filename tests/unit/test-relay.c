@@ -764,7 +764,7 @@ static void survives_being_told_to_stop_until_its_connections_end(void **state)
 	connection_close(&connection);
 	relay_await(0);
 	connection_open(&connection, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
-	kill(relay.pid, SIGTERM); /* perhaps before the connection was even taken */
+	kill(relay.pid, SIGTERM);          /* perhaps before the connection was even taken */
 	for (unsigned i = 0; i < 3; i++) { /* the signal has its turn meanwhile */
 		program_says(&connection, "still here");
 		peer_hears(&connection, "still here");
