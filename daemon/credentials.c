@@ -93,6 +93,18 @@ static int pair_give(gnutls_certificate_credentials_t credentials, const struct 
 	return gnutls_certificate_set_key(credentials, NULL, 0, list, (int)count, handle);
 }
 
+// GnuTLS gives each credentials object a trust list with room for hundreds of authorities. Here
+// nobody is verified by it: trust.c has the profile's.
+static int group_shrink(gnutls_certificate_credentials_t group)
+{
+	gnutls_x509_trust_list_t none;
+	int error = gnutls_x509_trust_list_init(&none, 1);
+
+	if (error == 0)
+		gnutls_certificate_set_trust_list(group, none, 0); // which owns it now
+	return error;
+}
+
 // New credentials with the pairs of these numbers.
 static int group_new(const struct credentials *credentials, const unsigned *numbers, unsigned count,
 		     const struct certificates *hints, gnutls_certificate_credentials_t *ret_group,
@@ -106,8 +118,10 @@ static int group_new(const struct credentials *credentials, const unsigned *numb
 		return problem_set(problem, "out of memory");
 	for (unsigned i = 0; error >= 0 && i < count; i++)
 		error = pair_give(group, &credentials->pairs[numbers[i]]);
-	if (error >= 0 && hints)
-		error = gnutls_certificate_set_x509_trust(group, hints->items, (int)hints->count);
+	if (error >= 0)
+		error = hints ? gnutls_certificate_set_x509_trust(group, hints->items,
+								  (int)hints->count)
+			      : group_shrink(group);
 	if (error < 0) {
 		gnutls_certificate_free_credentials(group);
 		return problem_set(problem, "the certificates cannot be used: %s",
@@ -192,6 +206,9 @@ int credentials_new(const struct config_profile *config, const struct trust *tru
 		goto fail;
 	if ((config->roles & CONFIG_ROLE_CLIENT) && client_make(credentials, problem) < 0)
 		goto fail;
+	// The groups have their own copies. Keys are only referred to, and stay.
+	for (unsigned i = 0; i < credentials->pair_count; i++)
+		certificates_done(&credentials->pairs[i].chain);
 	*ret_credentials = credentials;
 	return 0;
 fail:

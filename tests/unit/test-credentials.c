@@ -89,7 +89,8 @@ static struct loaded *load(const char *text)
 	return loaded;
 }
 
-static const struct profile *served; // by client_hello
+static const struct pki_entity *idn_seen; // one more that handshake() knows
+static const struct profile *served;      // by client_hello
 
 static int client_hello(gnutls_session_t session)
 {
@@ -101,7 +102,7 @@ static int client_hello(gnutls_session_t session)
 static const struct pki_entity *handshake(const struct profile *profile, const char *name,
 					  const char *priorities, int *ret_error)
 {
-	const struct pki_entity *const all[] = {www[0], www[1], www[2], other, wildcard};
+	const struct pki_entity *const all[] = {www[0], www[1], www[2], other, wildcard, idn_seen};
 	gnutls_certificate_credentials_t empty;
 	const struct pki_entity *seen = NULL;
 	struct tls_pair pair;
@@ -125,7 +126,7 @@ static const struct pki_entity *handshake(const struct profile *profile, const c
 		const gnutls_datum_t *chain = gnutls_certificate_get_peers(pair.client, &count);
 
 		assert_int_equal(count, 2);
-		for (size_t i = 0; i < 5; i++) {
+		for (size_t i = 0; i < 6 && all[i]; i++) {
 			gnutls_datum_t der;
 
 			assert_int_equal(
@@ -206,6 +207,72 @@ static void serves_the_kind_of_key_that_the_client_can_verify(void **state)
 			assert_ptr_equal(seen_by(profile, names[n], ecdsa_only[i]), www[PKI_ECDSA]);
 	}
 	loaded_free(loaded);
+}
+
+static void finds_names_that_are_not_ascii(void **state)
+{
+	struct pki_entity *idn =
+	    pki_new(&(struct pki_wish){.issuer = intermediate, .names = {"xn--bcher-kva.example"}});
+	struct loaded *loaded;
+	int error;
+
+	(void)state;
+	entity_write("idn", idn);
+	loaded = load(DAEMON "[profile web]\nrole = server\nunknown-server-name = refuse\n"
+			     "certificate = other.pem\nprivate-key = other.key\n"
+			     "certificate = idn.pem\nprivate-key = idn.key\n");
+	idn_seen = idn;
+	assert_ptr_equal(handshake(&loaded->profiles[0], "xn--bcher-kva.example", "NORMAL", &error),
+			 idn);
+	idn_seen = NULL;
+	loaded_free(loaded);
+	pki_free(idn);
+}
+
+// The server tells the authorities that the profile trusts, and so the client shows the right one.
+static void tells_clients_the_authorities(void **state)
+{
+	struct pki_entity *stranger =
+	    pki_new(&(struct pki_wish){.authority = true, .common_name = "stranger"});
+	struct pki_entity *wrong =
+	    pki_new(&(struct pki_wish){.issuer = stranger, .names = {"c.test"}});
+	struct pki_entity *right = pki_new(&(struct pki_wish){.issuer = root, .names = {"c.test"}});
+	struct loaded *loaded = load(ALL "trust = trust.pem\n");
+	gnutls_certificate_credentials_t own;
+	const gnutls_datum_t *seen;
+	struct tls_pair pair;
+	gnutls_datum_t der;
+	unsigned count;
+
+	(void)state;
+	served = &loaded->profiles[0];
+	gnutls_certificate_allocate_credentials(&own);
+	gnutls_certificate_set_x509_key(own, &wrong->certificate, 1, wrong->key);
+	gnutls_certificate_set_x509_key(own, &right->certificate, 1, right->key);
+	for (int named = 0; named < 2; named++) {
+		tls_pair_open(&pair, 0, 0);
+		gnutls_handshake_set_post_client_hello_function(pair.server, client_hello);
+		gnutls_credentials_set(pair.server, GNUTLS_CRD_CERTIFICATE, served->server);
+		gnutls_priority_set(pair.server, served->priority_server);
+		gnutls_certificate_server_set_request(pair.server, GNUTLS_CERT_REQUIRE);
+		gnutls_credentials_set(pair.client, GNUTLS_CRD_CERTIFICATE, own);
+		gnutls_priority_set_direct(pair.client, "NORMAL", NULL);
+		if (named)
+			gnutls_server_name_set(pair.client, GNUTLS_NAME_DNS, "www.example.com", 15);
+		tls_pair_run(&pair);
+		assert_int_equal(pair.server_error, 0);
+		seen = gnutls_certificate_get_peers(pair.server, &count);
+		gnutls_x509_crt_export2(right->certificate, GNUTLS_X509_FMT_DER, &der);
+		assert_int_equal(seen[0].size, der.size);
+		assert_memory_equal(seen[0].data, der.data, der.size);
+		gnutls_free(der.data);
+		tls_pair_close(&pair);
+	}
+	gnutls_certificate_free_credentials(own);
+	loaded_free(loaded);
+	pki_free(right);
+	pki_free(wrong);
+	pki_free(stranger);
 }
 
 static void refuses_an_unknown_name_where_the_profile_says_so(void **state)
@@ -496,6 +563,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(serves_the_certificate_of_the_name_that_is_asked_for),
 	    cmocka_unit_test(serves_the_kind_of_key_that_the_client_can_verify),
+	    cmocka_unit_test(finds_names_that_are_not_ascii),
+	    cmocka_unit_test(tells_clients_the_authorities),
 	    cmocka_unit_test(refuses_an_unknown_name_where_the_profile_says_so),
 	    cmocka_unit_test(offers_nothing_but_strong_ephemeral_suites),
 	    cmocka_unit_test(takes_the_first_cipher_of_the_side_that_decides),
