@@ -43,7 +43,7 @@ static void usage(void)
 	       "  --records PATH                kernel or relay (default: as the profile says)\n"
 	       "  --require-client-certificate  although the profile does not\n"
 	       "  --timeout SECONDS             for connections on which nothing moves (60)\n"
-	       "  --log[=FILE]                  a line for each request, to FILE or stdout\n"
+	       "  --log [FILE]                  a line for each request, to FILE or stdout\n"
 	       "  --quiet                       no line when ready, no notices\n"
 	       "  --socket PATH                 the daemon's socket (default: $HANDSHAKED_SOCKET,\n"
 	       "                                else %s)\n"
@@ -134,15 +134,16 @@ static int settings_read(int argc, char **argv, struct serve_settings *settings)
 	int option;
 
 	while ((option = options_next(SERVE_TOOL, argc, argv, options)) != -1) {
-		int r = settings_take(settings, option, &listen_given);
+		int r;
 
+		/* "--log FILE": getopt takes an optional value with "=" alone. */
+		if (option == LOG && !optarg && optind < argc &&
+		    (argv[optind][0] != '-' || !argv[optind][1]))
+			optarg = argv[optind++];
+		r = settings_take(settings, option, &listen_given);
 		if (r)
 			return r;
 	}
-	/* "--log FILE": an optional value that getopt takes with "=" alone. */
-	if (optind + 1 == argc && settings->log && strcmp(settings->log, "-") == 0 &&
-	    strcmp(argv[optind - 1], "--log") == 0)
-		settings->log = argv[optind++];
 	if (optind < argc)
 		return options_refuse(SERVE_TOOL, "\"%s\" is too much: there are options alone",
 				      argv[optind]);
