@@ -72,12 +72,15 @@ static const struct {
     {GNUTLS_E_LIB_IN_ERROR_STATE, FAILURE_INTERNAL, "The TLS library has given up"},
 };
 
-void handshake_failure_send(struct failure *failure, const struct session *session, uint8_t alert)
+void handshake_failure_send(struct failure *failure, const struct session *session,
+			    struct transport *transport, uint8_t alert)
 {
-	if (failure->alert_direction != ALERT_NONE || alert_send(session->tls, alert) < 0)
+	if (failure->alert_direction != ALERT_NONE || alert_send(session->tls, alert) < 0 ||
+	    transport_flush(transport) < 0)
 		return;
 	failure->alert_direction = ALERT_SENT;
 	failure->alert = alert;
+	transport_drain(transport);
 }
 
 /* An alert of the peer, fatal or not: it refuses. */
@@ -104,10 +107,6 @@ static void tell_transport(struct failure *failure, const struct transport *tran
 		failure_set(failure, FAILURE_PROTOCOL, false,
 			    "The peer sent %d bytes and had not finished the handshake",
 			    TRANSPORT_BYTES_MAX);
-	else if (transport->end)
-		failure_set(failure, FAILURE_CLOSED, false, "The peer closed the TCP connection %s",
-			    transport->bytes_in == 0 ? "before it sent a byte"
-						     : "in the middle of the handshake");
 	else if (transport->error == ECONNRESET || transport->error == EPIPE)
 		failure_set(failure, FAILURE_CLOSED, true, "The peer reset the TCP connection %s",
 			    transport->bytes_in == 0 ? "before it sent a byte"
@@ -115,6 +114,10 @@ static void tell_transport(struct failure *failure, const struct transport *tran
 	else if (transport->error != 0)
 		failure_set(failure, FAILURE_CLOSED, true, "The TCP connection broke: %s",
 			    strerror(transport->error));
+	else if (transport->end)
+		failure_set(failure, FAILURE_CLOSED, false, "The peer closed the TCP connection %s",
+			    transport->bytes_in == 0 ? "before it sent a byte"
+						     : "in the middle of the handshake");
 }
 
 static void tell_verification(struct failure *failure, int error,
@@ -203,7 +206,5 @@ void handshake_failure_tell(struct failure *failure, int error, const struct ses
 	if (transport->too_much)
 		alert = GNUTLS_A_UNEXPECTED_MESSAGE;
 	if (alert >= 0 && !transport->end && transport->error != ECONNRESET)
-		handshake_failure_send(failure, session, (uint8_t)alert);
-	if (failure->alert_direction == ALERT_SENT)
-		transport_drain(transport);
+		handshake_failure_send(failure, session, transport, (uint8_t)alert);
 }

@@ -10,7 +10,8 @@
  * the alert that the peer should see; what it still sends is then thrown away. Only before the traffic keys were handed on. */
 void handshake_failure_tell(struct failure *failure, int error, const struct session *session,
 			    struct transport *transport);
-/* Sends the alert and notes it; nothing is noted if it cannot leave at once. */
-void handshake_failure_send(struct failure *failure, const struct session *session, uint8_t alert);
+/* Sends the alert and notes it; nothing is noted if it cannot leave at once. Likewise. */
+void handshake_failure_send(struct failure *failure, const struct session *session,
+			    struct transport *transport, uint8_t alert);
 
 #endif

@@ -34,6 +34,7 @@ struct handshake_task {
 	struct event *deadline;
 	uint64_t started; /* CLOCK_MONOTONIC, microseconds */
 	bool begun;
+	bool complete;  /* the handshake, but for what is held for sending */
 	bool installed; /* the traffic keys are where records move from now on */
 	bool handed_on; /* some of the keys may be in use: the session must not speak any more */
 	unsigned warnings;
@@ -72,6 +73,7 @@ static void task_release(struct handshake_task *task)
 	task->readiness = NULL;
 	task->deadline = NULL;
 	session_close(&task->session);
+	transport_done(&task->transport);
 	socket_close(task->fd);
 	task->fd = -1;
 }
@@ -163,7 +165,8 @@ static int task_install_relay(struct handshake_task *task, const struct traffic_
 		outcome_fail(outcome, busy ? FAILURE_BUSY : FAILURE_INTERNAL, true,
 			     "The handshake was complete, but %s", reason);
 		/* Nobody else has the keys, so the session can still say goodbye. */
-		handshake_failure_send(&outcome->failure, &task->session, GNUTLS_A_INTERNAL_ERROR);
+		handshake_failure_send(&outcome->failure, &task->session, &task->transport,
+				       GNUTLS_A_INTERNAL_ERROR);
 		return -1;
 	}
 	outcome->transmit = "relay";
@@ -203,7 +206,8 @@ static int task_install(struct handshake_task *task, const struct traffic_keys *
 	    outcome, FAILURE_UNSUPPORTED, false, "The handshake was complete, but %s%s",
 	    outcome->records_reason,
 	    task->decision.records == CONFIG_RECORDS_KERNEL ? "" : ", and the daemon has no relay");
-	handshake_failure_send(&outcome->failure, &task->session, GNUTLS_A_INTERNAL_ERROR);
+	handshake_failure_send(&outcome->failure, &task->session, &task->transport,
+			       GNUTLS_A_INTERNAL_ERROR);
 	return -1;
 }
 
@@ -248,20 +252,14 @@ static int task_export(struct handshake_task *task, struct traffic_keys *keys)
 	return -1;
 }
 
+/* All is said and sent: the records go where they are to go. */
 static void task_finish(struct handshake_task *task)
 {
 	struct traffic_keys keys;
-	int error = session_check(&task->session);
 
-	if (error == 0)
-		error = task_read_identity(task);
-	if (error < 0) {
-		task_fail(task, error);
-		return;
-	}
 	session_describe(&task->session, &task->outcome);
 	if (task_export(task, &keys) < 0) {
-		handshake_failure_send(&task->outcome.failure, &task->session,
+		handshake_failure_send(&task->outcome.failure, &task->session, &task->transport,
 				       GNUTLS_A_INTERNAL_ERROR);
 		task_end(task);
 		return;
@@ -273,10 +271,10 @@ static void task_finish(struct handshake_task *task)
 
 /* ---- Under way ----------------------------------------------------------------------------- */
 
-/* Waits until the library can go on. The event's direction changes between flights. */
+/* Waits until the socket takes what is held, or gives what is awaited. */
 static void task_wait(struct handshake_task *task)
 {
-	short direction = gnutls_record_get_direction(task->session.tls) == 1 ? EV_WRITE : EV_READ;
+	short direction = transport_holds(&task->transport) ? EV_WRITE : EV_READ;
 
 	event_assign(task->readiness, event_get_base(task->readiness), task->fd, direction,
 		     event_get_callback(task->readiness), task);
@@ -287,26 +285,52 @@ static void task_wait(struct handshake_task *task)
 	task_end(task);
 }
 
-static void task_step(struct handshake_task *task)
+/* What must hold beyond the handshake itself. 1, or a negative GnuTLS error. */
+static int task_check(struct handshake_task *task)
+{
+	int error = session_check(&task->session);
+
+	if (error == 0)
+		error = task_read_identity(task);
+	return error < 0 ? error : 1;
+}
+
+/* One turn of the library. 1: the handshake is complete, 0: it waits, or a negative GnuTLS error. */
+static int task_shake(struct handshake_task *task)
 {
 	for (;;) {
 		int error = gnutls_handshake(task->session.tls);
 
-		if (error == 0) {
-			task_finish(task);
-			return;
-		}
-		if (error == GNUTLS_E_AGAIN) {
-			task_wait(task);
-			return;
-		}
+		if (error == 0)
+			return task_check(task);
+		if (error == GNUTLS_E_AGAIN)
+			return 0;
 		if (error == GNUTLS_E_INTERRUPTED)
 			continue;
-		if (gnutls_error_is_fatal(error) != 0 || ++task->warnings > WARNINGS_MAX) {
-			task_fail(task, error);
-			return;
-		}
+		if (gnutls_error_is_fatal(error) != 0 || ++task->warnings > WARNINGS_MAX)
+			return error;
 	}
+}
+
+static void task_step(struct handshake_task *task)
+{
+	int error = 0;
+
+	if (!task->complete) {
+		error = task_shake(task);
+		task->complete = error == 1;
+	}
+	if (error < 0) {
+		task_fail(task, error);
+		return;
+	}
+	error = transport_flush(&task->transport);
+	if (error < 0 && error != -EAGAIN && task->complete)
+		task_fail(task, GNUTLS_E_PUSH_ERROR);
+	else if (error == 0 && task->complete)
+		task_finish(task);
+	else
+		task_wait(task);
 }
 
 static void task_begin(struct handshake_task *task)
@@ -339,9 +363,9 @@ static void task_abandon(struct handshake_task *task)
 {
 	struct failure *failure = &task->outcome.failure;
 
-	if (task->session.tls == NULL || task->transport.bytes_out + task->transport.bytes_in == 0)
+	if (task->session.tls == NULL || !transport_touched(&task->transport))
 		return;
-	if (alert_send_cancelled(task->session.tls) < 0)
+	if (alert_send_cancelled(task->session.tls) < 0 || transport_flush(&task->transport) < 0)
 		return;
 	failure->alert_direction = ALERT_SENT;
 	failure->alert = GNUTLS_A_USER_CANCELED;

@@ -7,16 +7,24 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 
-enum { DRAIN_TURNS = 64 }; /* of 4096 bytes: a flight with the longest chain */
+enum { HELD_FIRST = 4096 }; /* bytes; most flights fit */
+enum { DRAIN_TURNS = 64 };  /* of 4096 bytes: a flight with the longest chain */
 
 void transport_init(struct transport *transport, int fd)
 {
 	memset(transport, 0, sizeof(*transport));
 	transport->fd = fd;
+}
+
+void transport_done(struct transport *transport)
+{
+	free(transport->held);
+	transport->held = NULL;
+	transport->held_start = transport->held_end = transport->held_capacity = 0;
 }
 
 static ssize_t transport_refuse(struct transport *transport, int error)
@@ -27,22 +35,73 @@ static ssize_t transport_refuse(struct transport *transport, int error)
 	return -1;
 }
 
+static int transport_reserve(struct transport *transport, size_t size)
+{
+	size_t capacity = transport->held_capacity > 0 ? transport->held_capacity : HELD_FIRST;
+	uint8_t *larger;
+
+	if (size > TRANSPORT_HELD_MAX - transport->held_end)
+		return -EMSGSIZE;
+	while (capacity < transport->held_end + size)
+		capacity *= 2;
+	if (capacity == transport->held_capacity)
+		return 0;
+	larger = realloc(transport->held, capacity);
+	if (larger == NULL)
+		return -ENOMEM;
+	transport->held = larger;
+	transport->held_capacity = capacity;
+	return 0;
+}
+
 static ssize_t transport_push(gnutls_transport_ptr_t pointer, const giovec_t *parts, int count)
 {
 	struct transport *transport = pointer;
-	struct msghdr message = {
-	    .msg_iov = (struct iovec *)parts, /* giovec_t is laid out as struct iovec is */
-	    .msg_iovlen = (size_t)count,
-	};
-	ssize_t sent;
+	size_t size = 0;
+	int error;
 
-	do
-		sent = sendmsg(transport->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-	while (sent < 0 && errno == EINTR);
-	if (sent < 0)
-		return transport_refuse(transport, errno == EWOULDBLOCK ? EAGAIN : errno);
-	transport->bytes_out += (uint64_t)sent;
-	return sent;
+	for (int i = 0; i < count; i++)
+		size += parts[i].iov_len;
+	error = transport_reserve(transport, size);
+	if (error < 0)
+		return transport_refuse(transport, -error);
+	for (int i = 0; i < count; i++) {
+		memcpy(transport->held + transport->held_end, parts[i].iov_base, parts[i].iov_len);
+		transport->held_end += parts[i].iov_len;
+	}
+	return (ssize_t)size;
+}
+
+int transport_flush(struct transport *transport)
+{
+	while (transport_holds(transport)) {
+		ssize_t sent =
+		    send(transport->fd, transport->held + transport->held_start,
+			 transport->held_end - transport->held_start, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return -EAGAIN;
+		if (sent < 0) {
+			int error = errno;
+
+			if (transport->error == 0)
+				transport->error = error;
+			transport->held_start = transport->held_end = 0; /* for nobody */
+			return -error;
+		}
+		transport->bytes_out += (uint64_t)sent;
+		transport->held_start += (size_t)sent;
+	}
+	transport->held_start = 0;
+	transport->held_end = 0;
+	return 0;
+}
+
+bool transport_holds(const struct transport *transport)
+{
+	return transport->held_start < transport->held_end;
 }
 
 /* How many bytes may be read without leaving the current record. */

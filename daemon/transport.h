@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The way of a session's bytes over a socket that belongs to somebody else: never waits, never reads
- * beyond the record that it is in, and knows whether anything moved. */
+ * beyond the record that it is in, and knows whether anything moved. What is written is held until
+ * transport_flush(): a flight leaves in one piece, which otherwise only TCP_NODELAY, the caller's, would
+ * keep from waiting a round trip for an acknowledgement. */
 #ifndef TRANSPORT_H
 #define TRANSPORT_H
 
@@ -11,25 +13,35 @@
 /* The most that a handshake may make this process read, in bytes: a chain of certificates fits many
  * times, a peer that never comes to an end does not. */
 enum { TRANSPORT_BYTES_MAX = 1024 * 1024 };
+/* The most that is held for sending, in bytes: more than the longest flight of GnuTLS. */
+enum { TRANSPORT_HELD_MAX = 512 * 1024 };
 
 struct transport {
 	int fd; /* the caller's of transport_init */
 	gnutls_session_t session;
 	uint64_t bytes_in;
-	uint64_t bytes_out;
-	int error;        /* errno of what ended the connection, 0 */
-	bool end;         /* the peer's FIN was read */
-	bool too_much;    /* TRANSPORT_BYTES_MAX was reached */
-	uint8_t first[5]; /* the first bytes that came, min(bytes_in, 5) of them */
+	uint64_t bytes_out; /* that left, not those that are held */
+	int error;          /* errno of what ended the connection, 0 */
+	bool end;           /* the peer's FIN was read */
+	bool too_much;      /* TRANSPORT_BYTES_MAX was reached */
+	uint8_t first[5];   /* the first bytes that came, min(bytes_in, 5) of them */
 	/* Where reading stands in the current record (RFC 8446, 5.1): */
 	uint8_t header[5];
 	uint8_t header_length;
 	uint16_t body_left;
+	/* What the session wrote and the socket has not taken: */
+	uint8_t *held; /* NULL: nothing yet */
+	size_t held_start, held_end, held_capacity;
 };
 
 void transport_init(struct transport *transport, int fd);
+/* Frees what is held. */
+void transport_done(struct transport *transport);
 /* Makes the session use it: the library's own way to the socket is never taken, nor its kernel TLS. */
 void transport_bind(struct transport *transport, gnutls_session_t session);
+/* Sends what is held. 0: all of it, -EAGAIN: some is left, else -errno: the connection is broken. */
+int transport_flush(struct transport *transport);
+bool transport_holds(const struct transport *transport);
 /* Did any byte move, in any direction? */
 bool transport_touched(const struct transport *transport);
 /* Is nothing of a record read but not all of it? */

@@ -3,8 +3,8 @@
 // moving records with them.
 /* links: daemon/handshake-task.o daemon/handshake-failure.o daemon/session.o daemon/transport.o daemon/identity.o daemon/alert.o daemon/outcome.o daemon/traffic-keys.o daemon/offload-kernel.o daemon/offload-relay.o daemon/socket.o daemon/config-words.o daemon/hello.o daemon/priorities.o daemon/credentials.o daemon/server-names.o daemon/signer.o daemon/verify.o daemon/trust.o daemon/certificate-file.o daemon/revocation.o daemon/file.o daemon/pem.o daemon/problem.o tests/unit/engine-fixture.o tests/unit/engine-peer.o tests/unit/engine-pki.o tests/unit/engine-records.o tests/unit/engine-checks.o */
 #include <fcntl.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -201,6 +201,32 @@ static void tells_the_relay_what_records_the_peer_takes(void **state)
 	}
 }
 
+/* Without TCP_NODELAY, a flight in two pieces would take a round trip more. */
+static void sends_each_flight_in_one_piece(void **state)
+{
+	struct engine *engine = *state;
+
+	for (int i = 0; i < 4; i++) {
+		struct tcp_info info;
+		socklen_t size = sizeof(info);
+		struct engine_peer peer;
+		int ours, theirs, copy;
+
+		engine_connect(&ours, &theirs);
+		copy = fcntl(ours, F_DUPFD_CLOEXEC, 0);
+		engine_decide(engine, i & 1 ? REQUEST_CLIENT : REQUEST_SERVER);
+		engine_peer_init(engine, &peer, theirs);
+		peer.priority =
+		    i & 2 ? "NORMAL:-VERS-ALL:+VERS-TLS1.2" : "NORMAL:-VERS-ALL:+VERS-TLS1.3";
+		engine_run_established(engine, &peer, ours);
+		memset(&info, 0, sizeof(info));
+		assert_int_equal(getsockopt(copy, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+		/* One or two flights, and the record by hand. */
+		assert_int_equal(info.tcpi_data_segs_out, i == 0 ? 2 : 3);
+		close(copy);
+	}
+}
+
 static void leaves_flags_and_options_alone(void **state)
 {
 	struct engine *engine = *state;
@@ -323,6 +349,7 @@ int main(void)
 	    engine_test(reads_nothing_behind_the_handshake),
 	    engine_test(survives_a_fin_behind_the_last_flight),
 	    engine_test(tells_the_relay_what_records_the_peer_takes),
+	    engine_test(sends_each_flight_in_one_piece),
 	    engine_test(leaves_flags_and_options_alone),
 	    engine_test(fails_untouched_where_the_kernel_is_asked_for_and_has_no_tls),
 	    engine_test(relays_with_the_reason_where_the_kernel_cannot),

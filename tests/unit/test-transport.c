@@ -40,6 +40,7 @@ static int teardown(void **state)
 	struct line *line = *state;
 
 	gnutls_deinit(line->session);
+	transport_done(&line->transport);
 	close(line->ours);
 	if (line->theirs >= 0)
 		close(line->theirs);
@@ -127,13 +128,18 @@ static void counts_what_it_writes_and_raises_no_signal(void **state)
 
 	assert_int_equal(gnutls_alert_send(line->session, GNUTLS_AL_FATAL, GNUTLS_A_INTERNAL_ERROR),
 			 0);
+	assert_false(transport_touched(&line->transport));
+	assert_true(transport_holds(&line->transport));
+	assert_int_equal(transport_flush(&line->transport), 0);
+	assert_false(transport_holds(&line->transport));
 	assert_int_equal(line->transport.bytes_out, 7);
 	assert_true(transport_touched(&line->transport));
 	close(line->theirs);
 	line->theirs = -1;
 	/* The first write is answered by a reset, the next one fails: without SIGPIPE. */
 	for (int i = 0; i < 100 && error == 0; i++) {
-		error = gnutls_alert_send(line->session, GNUTLS_AL_FATAL, GNUTLS_A_INTERNAL_ERROR);
+		gnutls_alert_send(line->session, GNUTLS_AL_FATAL, GNUTLS_A_INTERNAL_ERROR);
+		error = transport_flush(&line->transport);
 		usleep(1000);
 	}
 	assert_true(error < 0);
@@ -148,9 +154,33 @@ static void never_waits_for_a_full_socket(void **state)
 	while (send(line->ours, much, sizeof(much), MSG_DONTWAIT) > 0)
 		;
 	assert_int_equal(gnutls_alert_send(line->session, GNUTLS_AL_FATAL, GNUTLS_A_INTERNAL_ERROR),
-			 GNUTLS_E_AGAIN);
+			 0);
+	assert_int_equal(transport_flush(&line->transport), -EAGAIN);
+	assert_true(transport_holds(&line->transport));
 	assert_int_equal(line->transport.bytes_out, 0);
 	assert_int_equal(fcntl(line->ours, F_GETFL) & O_NONBLOCK, 0);
+}
+
+static void hears_the_last_words_of_a_peer_that_is_gone(void **state)
+{
+	static const unsigned char alert[] = {21, 3, 3, 0, 2, 2, 48};
+	const struct linger hard = {.l_onoff = 1};
+	struct line *line = *state;
+
+	assert_int_equal(send(line->theirs, alert, sizeof(alert), 0), sizeof(alert));
+	setsockopt(line->theirs, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+	close(line->theirs);
+	line->theirs = -1;
+	gnutls_deinit(line->session);
+	gnutls_init(&line->session, GNUTLS_CLIENT | GNUTLS_NONBLOCK);
+	gnutls_set_default_priority(line->session);
+	transport_bind(&line->transport, line->session);
+	/* Sending fails, reading does not. */
+	assert_int_equal(gnutls_handshake(line->session), GNUTLS_E_FATAL_ALERT_RECEIVED);
+	assert_int_equal(gnutls_alert_get(line->session), 48);
+	assert_true(transport_holds(&line->transport));
+	assert_true(transport_flush(&line->transport) < 0);
+	assert_false(transport_holds(&line->transport));
 }
 
 static void bounds_what_it_reads(void **state)
@@ -191,6 +221,7 @@ int main(void)
 	    line_test(sees_a_reset),
 	    line_test(counts_what_it_writes_and_raises_no_signal),
 	    line_test(never_waits_for_a_full_socket),
+	    line_test(hears_the_last_words_of_a_peer_that_is_gone),
 	    line_test(bounds_what_it_reads),
 	    line_test(throws_away_what_is_left),
 	};
