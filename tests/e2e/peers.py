@@ -145,6 +145,45 @@ class Program:
         self.end()
 
 
+_SHIM = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#undef setbuf
+void setbuf(FILE *stream, char *buffer) { (void)stream; (void)buffer; }
+int setvbuf(FILE *stream, char *buffer, int mode, size_t size)
+{
+	(void)stream; (void)buffer; (void)mode; (void)size;
+	return 0;
+}
+int accept(int fd, struct sockaddr *address, socklen_t *length)
+{
+	int (*next)(int, struct sockaddr *, socklen_t *) = dlsym(RTLD_NEXT, "accept");
+	int one = 1, accepted = next(fd, address, length);
+
+	setsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	return accepted;
+}
+"""
+
+
+@functools.lru_cache(maxsize=None)
+def _quick():
+    """The environment in which GnuTLS's programs do not dawdle: the client writes its output byte by
+    byte, one system call each; the server waits for the acknowledgement of each small packet. That
+    would take most of the time of these tests."""
+    directory = tempfile.mkdtemp(prefix="shim-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    if not shutil.which("cc"):
+        return None
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", f"{directory}/shim.so", "-x", "c", "-"],
+                   input=_SHIM.encode(), check=True)
+    return {**os.environ, "LD_PRELOAD": f"{directory}/shim.so"}
+
+
 # ---- Servers ----
 
 def s_server(pki, version, cipher, key, *more, **options):
@@ -158,7 +197,8 @@ def gnutls_serv(pki, version, cipher, key, *more, **options):
     port = free_port()
     return Program(needs("gnutls-serv"), "--quiet", "--disable-client-cert", "--port", port,
                    "--priority", gnutls_priority(version, cipher), "--x509certfile",
-                   pki.cert(key), "--x509keyfile", pki.key(key), *more, port=port, **options)
+                   pki.cert(key), "--x509keyfile", pki.key(key), *more, port=port, env=_quick(),
+                   **options)
 
 
 class Nginx:
@@ -232,31 +272,6 @@ class Echo:
         self.listening.close()
 
 
-_SHIM = """
-#include <stdio.h>
-#undef setbuf
-void setbuf(FILE *stream, char *buffer) { (void)stream; (void)buffer; }
-int setvbuf(FILE *stream, char *buffer, int mode, size_t size)
-{
-	(void)stream; (void)buffer; (void)mode; (void)size;
-	return 0;
-}
-"""
-
-
-@functools.lru_cache(maxsize=None)
-def _buffered():
-    """The environment in which gnutls-cli keeps its output buffered: it writes byte by byte, one
-    system call each, which takes most of the time of these tests."""
-    directory = tempfile.mkdtemp(prefix="shim-")
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    if not shutil.which("cc"):
-        return None
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", f"{directory}/shim.so", "-x", "c", "-"],
-                   input=_SHIM.encode(), check=True)
-    return {**os.environ, "LD_PRELOAD": f"{directory}/shim.so"}
-
-
 # ---- Clients: each fetches /PATH from localhost:PORT, and sends `upload` with PUT if given ----
 
 def curl(pki, port, path, version, cipher, key, upload=None, more=()):
@@ -283,7 +298,7 @@ def s_client(pki, port, path, version, cipher, key, upload=None, more=()):
 def gnutls_cli(pki, port, path, version, cipher, key, upload=None, more=()):
     done = _run([needs("gnutls-cli"), "--x509cafile", pki.trust, "--port", port, "--priority",
                  gnutls_priority(version, cipher), "--logfile", "/dev/null", *more, "localhost"],
-                _http_request(path, upload), keep_open=True, env=_buffered())
+                _http_request(path, upload), keep_open=True, env=_quick())
     return _http_body(done)
 
 
