@@ -84,9 +84,8 @@ void handshake_failure_send(struct failure *failure, const struct session *sessi
 }
 
 /* An alert of the peer, fatal or not: it refuses. */
-static void tell_alert(struct failure *failure, gnutls_session_t tls)
+static void tell_alert(struct failure *failure, uint8_t number)
 {
-	uint8_t number = (uint8_t)gnutls_alert_get(tls);
 	const char *name = alert_name(number);
 
 	failure->alert_direction = ALERT_RECEIVED;
@@ -181,19 +180,30 @@ static void tell_error(struct failure *failure, int error, const struct session 
 			    gnutls_strerror(error));
 }
 
-static bool is_received_alert(int error)
+/* The alert that an error stands for, or -1. */
+static int received_alert(int error, gnutls_session_t tls, const struct transport *transport)
 {
-	return error == GNUTLS_E_FATAL_ALERT_RECEIVED || error == GNUTLS_E_WARNING_ALERT_RECEIVED ||
-	       error == GNUTLS_E_SESSION_EOF;
+	switch (error) {
+	case GNUTLS_E_FATAL_ALERT_RECEIVED:
+	case GNUTLS_E_WARNING_ALERT_RECEIVED:
+	case GNUTLS_E_SESSION_EOF:
+		return (int)gnutls_alert_get(tls);
+	case GNUTLS_E_DECRYPTION_FAILED:
+		/* OpenSSL as a client of TLS 1.3 refuses a server in plain, where its own keys
+		 * should already be in use; the library tries to decrypt it. */
+		return transport_plain_alert(transport);
+	default:
+		return -1;
+	}
 }
 
 void handshake_failure_tell(struct failure *failure, int error, const struct session *session,
 			    struct transport *transport)
 {
-	int alert;
+	int alert = received_alert(error, session->tls, transport);
 
-	if (is_received_alert(error)) {
-		tell_alert(failure, session->tls);
+	if (alert >= 0) {
+		tell_alert(failure, (uint8_t)alert);
 		return;
 	}
 	if (!transport_looks_like_tls(transport))

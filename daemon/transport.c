@@ -125,6 +125,11 @@ static void transport_follow(struct transport *transport, const uint8_t *bytes, 
 			return;
 		transport->body_left = (uint16_t)(transport->header[3] << 8 | transport->header[4]);
 	} else {
+		size_t at = (size_t)(transport->header[3] << 8 | transport->header[4]) -
+			    transport->body_left;
+
+		for (size_t i = 0; i < size && at + i < sizeof(transport->body); i++)
+			transport->body[at + i] = bytes[i];
 		transport->body_left -= (uint16_t)size;
 	}
 	if (transport->body_left == 0)
@@ -182,6 +187,16 @@ bool transport_touched(const struct transport *transport)
 bool transport_at_boundary(const struct transport *transport)
 {
 	return transport->header_length == 0;
+}
+
+int transport_plain_alert(const struct transport *transport)
+{
+	static const uint8_t header[] = {21, 3, 3, 0, 2};
+
+	if (!transport_at_boundary(transport) ||
+	    memcmp(transport->header, header, sizeof(header)) != 0)
+		return -1;
+	return transport->body[1];
 }
 
 bool transport_looks_like_tls(const struct transport *transport)

@@ -29,6 +29,7 @@ struct transport {
 	uint8_t header[5];
 	uint8_t header_length;
 	uint16_t body_left;
+	uint8_t body[2]; /* its first bytes */
 	/* What the session wrote and the socket has not taken: */
 	uint8_t *held; /* NULL: nothing yet */
 	size_t held_start, held_end, held_capacity;
@@ -46,6 +47,8 @@ bool transport_holds(const struct transport *transport);
 bool transport_touched(const struct transport *transport);
 /* Is nothing of a record read but not all of it? */
 bool transport_at_boundary(const struct transport *transport);
+/* The number of the alert that came last and in plain, or -1: what came last was something else. */
+int transport_plain_alert(const struct transport *transport);
 /* Did the first bytes of the peer look like a TLS record? True while too few are there to tell. */
 bool transport_looks_like_tls(const struct transport *transport);
 /* Throws away what has already come and nobody will read, so that closing the socket does not reset the

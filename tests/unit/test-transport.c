@@ -63,6 +63,7 @@ static void moves_nothing_by_itself(void **state)
 	assert_false(transport_touched(&line->transport));
 	assert_true(transport_at_boundary(&line->transport));
 	assert_true(transport_looks_like_tls(&line->transport));
+	assert_int_equal(transport_plain_alert(&line->transport), -1);
 	assert_int_equal(gnutls_handshake(line->session), GNUTLS_E_AGAIN);
 	assert_false(transport_touched(&line->transport));
 	assert_int_equal(line->transport.error, 0);
@@ -85,6 +86,7 @@ static void stops_at_the_end_of_a_record(void **state)
 	assert_int_equal(line->transport.bytes_in, record);
 	assert_true(transport_at_boundary(&line->transport));
 	assert_int_equal(left_in_socket(line), sizeof(bytes) - record);
+	assert_int_equal(transport_plain_alert(&line->transport), 100);
 }
 
 static void tells_what_is_no_tls(void **state)
