@@ -154,6 +154,7 @@ void *serve_connection_begin(void *context, const char *target, struct MHD_Conne
 	connection->target = target ? strdup(target) : NULL;
 	connection->method[0] = '\0';
 	connection->version[0] = '\0';
+	connection->phase = SERVE_IDLE;
 	connection->presented = false;
 	connection->length = 0;
 	return connection;
@@ -165,12 +166,26 @@ static void connection_end_soon(const struct serve_connection *connection)
 	MHD_set_connection_option(connection->http, MHD_CONNECTION_OPTION_TIMEOUT, 1U);
 }
 
+/* Whether the file under way still has all that was told of it. */
+static bool file_holds(const struct serve_connection *connection)
+{
+	struct stat status;
+
+	if (connection->file_fd < 0 || (fstat(connection->file_fd, &status) == 0 &&
+					(uint64_t)status.st_size >= connection->file_end))
+		return true;
+	serve_say(connection->serve, "\"%s\" became shorter while it was sent: connection closed",
+		  connection->target);
+	return false;
+}
+
 void serve_connection_complete(void *context, struct MHD_Connection *http, void **request_context,
 			       enum MHD_RequestTerminationCode code)
 {
 	struct serve *serve = context;
 	struct serve_connection *connection = *request_context;
-	const bool complete = code == MHD_REQUEST_TERMINATED_COMPLETED_OK;
+	/* To the library a file that ends too early is complete. */
+	const bool complete = code == MHD_REQUEST_TERMINATED_COMPLETED_OK && file_holds(connection);
 
 	(void)http;
 	connection->file_fd = -1;
@@ -189,16 +204,11 @@ void serve_connection_complete(void *context, struct MHD_Connection *http, void 
 
 /* ---- All of them --------------------------------------------------------------------------- */
 
-/* The HTTP library waits for bytes that a file does not have any more. */
+/* The HTTP library would wait for bytes that the file does not have any more. */
 static void file_check(const struct serve_connection *connection)
 {
-	struct stat status;
-
-	if (fstat(connection->file_fd, &status) == 0 &&
-	    (uint64_t)status.st_size >= connection->file_end)
+	if (file_holds(connection))
 		return;
-	serve_say(connection->serve, "\"%s\" became shorter while it was sent: connection closed",
-		  connection->target);
 	shutdown(connection->fd, SHUT_RDWR);
 	connection->serve->run_http = true;
 }

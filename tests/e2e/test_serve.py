@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from scale import seconds, wait_until
+from scale import SLOW, seconds, wait_until
 
 
 class Serve:
@@ -48,6 +48,8 @@ class Client:
 
     def __init__(self, port, pki, certificate=None, version=None):
         context = ssl.create_default_context(cafile=str(pki.trust))
+        # Python's contexts take an end of TCP for an end of TLS unless told otherwise.
+        context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
         if version:
             context.minimum_version = context.maximum_version = version
         if certificate:
@@ -389,8 +391,9 @@ def test_demands_certificates_on_request(handshake, root, pki):
     assert server.stop() == 0
 
 
-def test_a_thousand_connections_on_one_thread(handshake, root, pki, record_path):
-    count = 1000 if record_path == "kernel" else 200
+def test_hundreds_of_connections_on_one_thread(handshake, root, pki, record_path):
+    # A relay has a bound on one user's connections, an emulated machine on everyone's patience.
+    count = 200 if record_path == "relay" or SLOW > 1 else 1000
     server = Serve(handshake, root)
     clients = []
     try:

@@ -26,6 +26,8 @@ class Server:
 
     def __init__(self, pki, behave, certificate="ecdsa", alpn=()):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # Python's contexts take an end of TCP for an end of TLS unless told otherwise.
+        self.context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
         self.context.load_cert_chain(str(pki.cert(certificate)), str(pki.key(certificate)))
         if alpn:
             self.context.set_alpn_protocols(list(alpn))
