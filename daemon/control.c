@@ -16,23 +16,35 @@ union rights {
 	struct cmsghdr align;
 };
 
-int control_send(int fd, const struct control *control, const int fds[CONTROL_FDS])
+static size_t fds_of_kind(enum control_kind kind)
+{
+	return kind == CONTROL_LISTEN ? CONTROL_FDS : kind == CONTROL_PROGRAM ? 1 : 0;
+}
+
+/* Most kinds have no use for the large part: the queue holds more of them so. */
+static size_t size_of_kind(enum control_kind kind)
+{
+	return kind == CONTROL_LISTEN ? sizeof(struct control) : offsetof(struct control, caller);
+}
+
+int control_send(int fd, const struct control *control, const int *fds)
 {
 	union rights rights = {0};
-	struct iovec vector = {.iov_base = (void *)control, .iov_len = sizeof(*control)};
+	struct iovec vector = {.iov_base = (void *)control, .iov_len = size_of_kind(control->kind)};
 	struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
+	size_t count = fds_of_kind(control->kind);
 	ssize_t sent;
 
-	if (fds) {
+	if (count) {
 		struct cmsghdr *part;
 
 		header.msg_control = rights.space;
-		header.msg_controllen = sizeof(rights.space);
+		header.msg_controllen = CMSG_SPACE(count * sizeof(int));
 		part = CMSG_FIRSTHDR(&header);
 		part->cmsg_level = SOL_SOCKET;
 		part->cmsg_type = SCM_RIGHTS;
-		part->cmsg_len = CMSG_LEN(CONTROL_FDS * sizeof(int));
-		memcpy(CMSG_DATA(part), fds, CONTROL_FDS * sizeof(int));
+		part->cmsg_len = CMSG_LEN(count * sizeof(int));
+		memcpy(CMSG_DATA(part), fds, count * sizeof(int));
 	}
 	do
 		sent = sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -55,10 +67,11 @@ static size_t rights_take(struct msghdr *header, int fds[CONTROL_FDS])
 
 static int control_check(const struct control *control, size_t size, size_t fd_count)
 {
-	if (size != sizeof(*control))
+	if (size < sizeof(control->kind) || size != size_of_kind(control->kind) ||
+	    fd_count != fds_of_kind(control->kind))
 		return -EPROTO;
-	if (fd_count != (control->kind == CONTROL_LISTEN ? CONTROL_FDS : 0))
-		return -EPROTO;
+	if (control->kind != CONTROL_LISTEN)
+		return 0;
 	/* Texts that are printed and looked up later. */
 	if (!memchr(control->request.profile, 0, sizeof(control->request.profile)) ||
 	    !memchr(control->request.peer_name, 0, sizeof(control->request.peer_name)) ||

@@ -4,6 +4,7 @@
 #ifndef CONTROL_H
 #define CONTROL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,7 +14,9 @@ enum control_kind {
 	CONTROL_READY = 1, /* worker: in its sandbox, accepting */
 	CONTROL_LISTEN, /* worker: a program asks for this; supervisor: accept for this one. Descriptors:
 			      the listening socket, the program's connection */
-	CONTROL_FINISH, /* supervisor: take no more, end within timeout_ms */
+	CONTROL_FINISH,  /* supervisor: take no more, end within timeout_ms */
+	CONTROL_PROGRAM, /* worker that finishes: another may serve this; supervisor: serve this.
+			    Descriptor: the program's connection */
 };
 
 enum { CONTROL_FDS = 2 };
@@ -21,12 +24,14 @@ enum { CONTROL_FDS = 2 };
 struct control {
 	enum control_kind kind;
 	uint32_t timeout_ms;
+	bool hand_over; /* with CONTROL_FINISH: programs go to others with CONTROL_PROGRAM */
 	struct caller caller;
 	struct request request;
 };
 
-/* Never wait. The descriptors stay the caller's. 0 or -errno (-EAGAIN: the queue is full). */
-int control_send(int fd, const struct control *control, const int fds[CONTROL_FDS]);
+/* Never wait. The descriptors (as many as the kind has) stay the caller's. 0 or -errno (-EAGAIN: the
+ * queue is full). */
+int control_send(int fd, const struct control *control, const int *fds);
 /* 1, 0 at the end of the other process, or -errno (-EAGAIN: nothing is there; -EPROTO: a packet that
  * does not belong here, its descriptors are closed). ret_fds: the caller's, -1 where there is none. */
 int control_receive(int fd, struct control *ret_control, int ret_fds[CONTROL_FDS]);

@@ -269,6 +269,27 @@ bool counters_take_place(struct counters *counters, enum place place, uid_t uid,
 	return false;
 }
 
+/* What is left of a bound. false: nothing. */
+static bool bound_lessen(unsigned *bound, uint32_t held)
+{
+	if (*bound == 0)
+		return true;
+	if (held >= *bound)
+		return false;
+	*bound -= held;
+	return true;
+}
+
+bool counters_expect_relay(struct counters *counters, uid_t uid, unsigned per_user, unsigned total)
+{
+	struct shared *shared = counters->shared;
+	size_t row = counters_row(counters, uid);
+
+	return bound_lessen(&per_user, atomic_load(&shared->held[PLACE_RELAYED][row])) &&
+	       bound_lessen(&total, atomic_load(&shared->totals[PLACE_RELAYED])) &&
+	       counters_take_place(counters, PLACE_RELAY_EXPECTED, uid, per_user, total);
+}
+
 void counters_give_place(struct counters *counters, enum place place, uid_t uid)
 {
 	struct process *process = counters_process(counters);

@@ -162,6 +162,7 @@ static void worker_tell(struct generation *generation, struct worker_child *work
 	if (worker->finish_due) {
 		control.kind = CONTROL_FINISH;
 		control.timeout_ms = generation->finish_ms;
+		control.hand_over = generation->hand_over;
 		worker->finish_due = control_send(worker->control, &control, NULL) == -EAGAIN;
 	}
 	control.kind = CONTROL_LISTEN;
@@ -218,8 +219,32 @@ void generation_poll(const struct generation *generation, struct pollfd *ret_pol
 	}
 }
 
+static int socket_option(int fd, int option)
+{
+	int value = -1;
+	socklen_t size = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, option, &value, &size) < 0 ? -1 : value;
+}
+
+/* Whoever has room takes it; a program that nobody can take sees its connection end. Takes fd. */
+static void program_pass(struct generation *current, int fd)
+{
+	const struct control control = {.kind = CONTROL_PROGRAM};
+	bool passed =
+	    socket_option(fd, SO_DOMAIN) != AF_UNIX || socket_option(fd, SO_TYPE) != SOCK_SEQPACKET;
+
+	for (unsigned i = 0; i < current->worker_count && !passed && !current->retired; i++) {
+		unsigned next = current->next_worker++ % current->worker_count;
+
+		passed = current->workers[next].ready &&
+			 control_send(current->workers[next].control, &control, &fd) == 0;
+	}
+	foreign_close(fd);
+}
+
 static void worker_hear(struct generation *generation, struct worker_child *worker,
-			struct registry *registry)
+			struct registry *registry, struct generation *current)
 {
 	const struct config *config = generation->loaded->config;
 	struct control control;
@@ -233,6 +258,8 @@ static void worker_hear(struct generation *generation, struct worker_child *work
 		} else if (control.kind == CONTROL_LISTEN) {
 			registry_add(registry, &control.caller, &control.request, fds[0], fds[1],
 				     worker_clients_per_user(config), config->clients_total);
+		} else if (control.kind == CONTROL_PROGRAM) {
+			program_pass(current, fds[0]);
 		}
 	}
 	if (r == -EAGAIN)
@@ -243,16 +270,16 @@ static void worker_hear(struct generation *generation, struct worker_child *work
 }
 
 void generation_polled(struct generation *generation, const struct pollfd *polled,
-		       struct registry *registry)
+		       struct registry *registry, struct generation *current)
 {
 	for (unsigned i = 0; i < generation->worker_count; i++)
 		if (polled[i].revents & (POLLIN | POLLHUP | POLLERR) &&
 		    generation->workers[i].control >= 0)
-			worker_hear(generation, &generation->workers[i], registry);
+			worker_hear(generation, &generation->workers[i], registry, current);
 }
 
 bool generation_died(struct generation *generation, pid_t pid, int status,
-		     struct registry *registry)
+		     struct registry *registry, struct generation *current)
 {
 	for (unsigned i = 0; i < generation->worker_count; i++) {
 		struct worker_child *worker = &generation->workers[i];
@@ -261,7 +288,7 @@ bool generation_died(struct generation *generation, pid_t pid, int status,
 		if (worker->child.pid != pid)
 			continue;
 		if (worker->control >= 0)
-			worker_hear(generation, worker, registry); /* its last words */
+			worker_hear(generation, worker, registry, current); /* its last words */
 		child_died(&worker->child, status, wanted);
 		counters_forget_process(generation->counters, pid);
 		if (!wanted)
@@ -273,12 +300,13 @@ bool generation_died(struct generation *generation, pid_t pid, int status,
 
 /* ---- Ending -------------------------------------------------------------------------------- */
 
-void generation_retire(struct generation *generation, uint32_t milliseconds)
+void generation_retire(struct generation *generation, uint32_t milliseconds, bool hand_over)
 {
 	int64_t limit = now_ms() + milliseconds + FINISH_EXTRA_MS;
 
 	generation->retired = true;
 	generation->finish_ms = milliseconds;
+	generation->hand_over = hand_over;
 	for (unsigned i = 0; i < generation->worker_count; i++) {
 		struct worker_child *worker = &generation->workers[i];
 

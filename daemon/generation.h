@@ -36,6 +36,8 @@ struct generation {
 	unsigned worker_count;
 	bool retired;
 	uint32_t finish_ms;
+	bool hand_over;
+	unsigned next_worker; /* who gets the next program that is passed on */
 };
 
 /* Makes one without any process. Takes loaded. NULL: no memory. */
@@ -48,14 +50,16 @@ int64_t generation_tend(struct generation *generation, const struct registry *re
 			int64_t now);
 /* Fills what poll() should watch, worker_count of them. */
 void generation_poll(const struct generation *generation, struct pollfd *ret_polled);
-/* Hears what the workers say; listenings go to the registry. */
+/* Hears what the workers say; listenings go to the registry, programs of a retired generation to the
+ * current one. */
 void generation_polled(struct generation *generation, const struct pollfd *polled,
-		       struct registry *registry);
+		       struct registry *registry, struct generation *current);
 /* Takes note of a death. false: it is none of these. */
 bool generation_died(struct generation *generation, pid_t pid, int status,
-		     struct registry *registry);
-/* Lets the workers finish within this time; they are not replaced any more. May be said again. */
-void generation_retire(struct generation *generation, uint32_t milliseconds);
+		     struct registry *registry, struct generation *current);
+/* Lets the workers finish within this time; they are not replaced any more. hand_over: a generation
+ * follows, and takes their programs. May be said again. */
+void generation_retire(struct generation *generation, uint32_t milliseconds, bool hand_over);
 bool generation_gone(const struct generation *generation);
 /* Ends at once what still runs. NULL is fine. */
 void generation_free(struct generation *generation);

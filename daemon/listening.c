@@ -15,6 +15,7 @@
 #include "foreign.h"
 #include "log.h"
 #include "outbox.h"
+#include "places.h"
 #include "policy.h"
 #include "reply.h"
 
@@ -29,6 +30,7 @@ struct arrival {
 	struct listening *listening;
 	int fd;
 	struct sockaddr_storage peer;
+	bool relay; /* a place at a relay is expected for it */
 	struct handshake_task *task;
 };
 
@@ -66,6 +68,8 @@ static void arrival_free(struct arrival *arrival)
 {
 	LIST_REMOVE(arrival, entry);
 	counters_add(arrival->listening->worker->setup->counters, COUNTER_HANDSHAKES_UNDER_WAY, -1);
+	places_give_relay(arrival->listening->worker, arrival->listening->caller.uid,
+			  arrival->relay);
 	foreign_close(arrival->fd);
 	free(arrival);
 }
@@ -192,7 +196,8 @@ static void arrival_done(void *context, struct outcome *outcome)
 /* ---- Accepting ----------------------------------------------------------------------------- */
 
 /* Takes fd. false: no memory, no descriptor. */
-static bool arrival_start(struct listening *listening, int fd, const struct sockaddr_storage *peer)
+static bool arrival_start(struct listening *listening, int fd, const struct sockaddr_storage *peer,
+			  bool relay)
 {
 	struct worker *worker = listening->worker;
 	struct arrival *arrival = calloc(1, sizeof(*arrival));
@@ -214,6 +219,7 @@ static bool arrival_start(struct listening *listening, int fd, const struct sock
 	arrival->listening = listening;
 	arrival->fd = fd;
 	arrival->peer = *peer;
+	arrival->relay = relay;
 	LIST_INSERT_HEAD(&listening->arrivals, arrival, entry);
 	counters_add(worker->setup->counters, COUNTER_HANDSHAKES_UNDER_WAY, 1);
 	counters_add(worker->setup->counters, COUNTER_HANDSHAKES_STARTED, 1);
@@ -225,19 +231,20 @@ static bool arrival_start(struct listening *listening, int fd, const struct sock
  * worker or a later moment finds it. 1, 0: nothing waits or one was lost, -errno. */
 static int listening_accept(struct listening *listening)
 {
-	const struct config *config = listening->worker->config;
+	struct failure failure = {0}; /* nobody to tell: it waits */
 	struct sockaddr_storage peer;
 	socklen_t size = sizeof(peer);
+	bool relay;
 	int fd;
 
-	if (!counters_take_place(listening->worker->setup->counters, PLACE_HANDSHAKE,
-				 listening->caller.uid, config->handshakes_per_user,
-				 config->handshakes_total))
+	if (places_take(listening->worker, listening->caller.uid, &listening->decision, &relay,
+			&failure) < 0)
 		return -EBUSY;
 	memset(&peer, 0, sizeof(peer));
 	fd = foreign_accept(listening->fd, (struct sockaddr *)&peer, &size);
-	if (fd >= 0 && arrival_start(listening, fd, &peer))
+	if (fd >= 0 && arrival_start(listening, fd, &peer, relay))
 		return 1;
+	places_give_relay(listening->worker, listening->caller.uid, relay);
 	listening_give_place(listening);
 	return fd >= 0 ? -ENOMEM : fd;
 }

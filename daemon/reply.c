@@ -86,10 +86,23 @@ static const char *yes_or_no(bool value)
 	return value ? "yes" : "no";
 }
 
+/* Sentences quote what programs and peers said, and are shown on terminals. */
+static void add_sentence(struct message_writer *writer, const char *key, const char *sentence)
+{
+	char printable[sizeof(((struct failure *)0)->sentence)];
+	size_t i;
+
+	for (i = 0; sentence[i] && i < sizeof(printable) - 1; i++)
+		printable[i] =
+		    (unsigned char)sentence[i] < 0x20 || sentence[i] == 0x7f ? '?' : sentence[i];
+	printable[i] = '\0';
+	add(writer, key, printable);
+}
+
 static void add_failure(struct message_writer *writer, const struct failure *failure)
 {
 	add(writer, HANDSHAKE_KEY_CLASS, failure_class_word(failure->class));
-	add(writer, HANDSHAKE_KEY_ERROR, failure->sentence);
+	add_sentence(writer, HANDSHAKE_KEY_ERROR, failure->sentence);
 	add(writer, HANDSHAKE_KEY_RETRY, yes_or_no(failure->retry));
 	if (failure->alert_direction != ALERT_NONE) {
 		add(writer, HANDSHAKE_KEY_ALERT, alert_name(failure->alert));
@@ -97,7 +110,7 @@ static void add_failure(struct message_writer *writer, const struct failure *fai
 		add(writer, HANDSHAKE_KEY_ALERT_DIRECTION,
 		    failure->alert_direction == ALERT_SENT ? "sent" : "received");
 	}
-	add(writer, HANDSHAKE_KEY_VERIFICATION, failure->verification);
+	add_sentence(writer, HANDSHAKE_KEY_VERIFICATION, failure->verification);
 }
 
 static void add_identity(struct message_writer *writer, const struct identity *identity,

@@ -18,6 +18,7 @@
 #include "foreign.h"
 #include "log.h"
 #include "outbox.h"
+#include "places.h"
 #include "policy.h"
 #include "reply.h"
 #include "request.h"
@@ -35,7 +36,8 @@ struct work {
 	LIST_ENTRY(work) entry;
 	struct source *source;
 	uint64_t id;
-	int fd; /* kept so that the last close() of the program's socket is a guarded one */
+	int fd;     /* kept so that the last close() of the program's socket is a guarded one */
+	bool relay; /* a place at a relay is expected for it */
 	struct handshake_task *task;
 };
 
@@ -49,6 +51,7 @@ struct source {
 	LIST_HEAD(work_list, work) works[BUCKETS]; /* by id */
 	unsigned work_count;
 	bool reading; /* the event is pending: not while replies wait */
+	bool leaving; /* its requests are left for the next worker */
 	bool drained; /* the end of the program's requests has been seen */
 	bool broken;  /* to be ended as soon as nobody holds it */
 };
@@ -64,6 +67,7 @@ static void work_free(struct work *work)
 	LIST_REMOVE(work, entry);
 	source->work_count--;
 	counters_add(source->worker->setup->counters, COUNTER_HANDSHAKES_UNDER_WAY, -1);
+	places_give_relay(source->worker, source->caller.uid, work->relay);
 	foreign_close(work->fd);
 	free(work);
 }
@@ -116,12 +120,24 @@ static void source_free(struct source *source)
 	worker_check_finished(worker);
 }
 
+/* The program does not notice: its queue of requests goes with its connection. */
+static bool source_hand_on(struct source *source)
+{
+	const struct control control = {.kind = CONTROL_PROGRAM};
+	int r = control_send(source->worker->setup->control_fd, &control, &source->fd);
+
+	if (r < 0)
+		worker_pause(source->worker);
+	return r == 0;
+}
+
 /* The last thing in each call from the event loop: ends what has come to its end. */
 static void source_settle(struct source *source)
 {
 	bool idle = source->work_count == 0 && outbox_waiting(source->outbox) == 0;
 
-	if (source->broken || (source->drained && idle)) {
+	if (source->broken || (source->drained && idle) ||
+	    (source->leaving && idle && source_hand_on(source))) {
 		source_free(source);
 		return;
 	}
@@ -129,7 +145,7 @@ static void source_settle(struct source *source)
 	if (source->reading && outbox_waiting(source->outbox) >= SOURCE_REPLIES_MAX) {
 		event_del(source->readable);
 		source->reading = false;
-	} else if (!source->reading && !source->drained &&
+	} else if (!source->reading && !source->drained && !source->leaving &&
 		   outbox_waiting(source->outbox) < SOURCE_REPLIES_MAX) {
 		source->reading = event_add(source->readable, NULL) == 0;
 		source->broken = !source->reading;
@@ -155,7 +171,7 @@ static void source_refuse(struct source *source, uint64_t id, const struct failu
 {
 	struct reply reply;
 
-	if (failure->class == FAILURE_DENIED ? log_allowed(&refusals) : false)
+	if (failure->class == FAILURE_DENIED && log_allowed(&refusals))
 		log_info("refused user %u, process %d: %s", source->caller.uid, source->caller.pid,
 			 failure->sentence);
 	reply_build_refusal(&reply, id, failure);
@@ -200,8 +216,8 @@ static void work_done(void *context, struct outcome *outcome)
 	source_settle(source);
 }
 
-static int work_start(struct source *source, uint64_t id, const struct decision *decision, int *fd,
-		      struct failure *failure)
+static int work_start(struct source *source, uint64_t id, const struct decision *decision,
+		      bool relay, int *fd, struct failure *failure)
 {
 	struct work *work = calloc(1, sizeof(*work));
 	int task_fd = fcntl(*fd, F_DUPFD_CLOEXEC, 0);
@@ -222,6 +238,7 @@ static int work_start(struct source *source, uint64_t id, const struct decision 
 			   "The daemon has no memory or descriptor free for another handshake"),
 		       -1;
 	}
+	work->relay = relay;
 	work->fd = *fd;
 	*fd = -1;
 	LIST_INSERT_HEAD(&source->works[id % BUCKETS], work, entry);
@@ -257,25 +274,18 @@ static int handshake_check(struct source *source, const struct request *request,
 static int handshake_begin(struct source *source, const struct request *request, int *fd,
 			   struct failure *failure)
 {
-	const struct config *config = source->worker->config;
-	struct counters *counters = source->worker->setup->counters;
 	struct decision decision;
+	bool relay;
 
 	if (handshake_check(source, request, *fd, failure) < 0 ||
 	    policy_decide(source->worker->setup->loaded, &source->caller, request, &decision,
 			  failure) < 0 ||
-	    socket_check_connected(*fd, failure) < 0)
+	    socket_check_connected(*fd, failure) < 0 ||
+	    places_take(source->worker, source->caller.uid, &decision, &relay, failure) < 0)
 		return -1;
-	if (!counters_take_place(counters, PLACE_HANDSHAKE, source->caller.uid,
-				 config->handshakes_per_user, config->handshakes_total))
-		return failure_set(
-			   failure, FAILURE_BUSY, true,
-			   "As many handshakes are under way as [daemon] handshakes-per-user (%u) "
-			   "or handshakes-total (%u) allows: try again",
-			   config->handshakes_per_user, config->handshakes_total),
-		       -1;
-	if (work_start(source, request->id, &decision, fd, failure) == 0)
+	if (work_start(source, request->id, &decision, relay, fd, failure) == 0)
 		return 0;
+	places_give_relay(source->worker, source->caller.uid, relay);
 	source_give_place(source);
 	return -1;
 }
@@ -496,7 +506,7 @@ static int source_new(struct worker *worker, int fd, const struct caller *caller
 	return 0;
 }
 
-static void source_welcome(struct worker *worker, int fd)
+void source_adopt(struct worker *worker, int fd)
 {
 	const struct config *config = worker->config;
 	struct counters *counters = worker->setup->counters;
@@ -525,7 +535,7 @@ bool source_accept(struct worker *worker)
 		int fd = accept4(worker->setup->listening_fd, NULL, NULL, SOCK_CLOEXEC);
 
 		if (fd >= 0) {
-			source_welcome(worker, fd);
+			source_adopt(worker, fd);
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
 			   errno == ENOBUFS) {
 			if (log_allowed(&rate))
@@ -540,13 +550,18 @@ bool source_accept(struct worker *worker)
 
 /* ---- The worker's end ---------------------------------------------------------------------- */
 
-/* Shut for reading, a connection still gives the packets that were queued; the program's next one
- * fails with EPIPE, so that it knows that this request never came. */
+/* Where no other worker follows, a connection is shut for reading: it still gives the packets that were
+ * queued; the program's next one fails with EPIPE, so that it knows that this request never came. */
 static void source_finish(struct source *source)
 {
 	if (source->drained)
 		return;
-	shutdown(source->fd, SHUT_RD);
+	source->leaving = source->worker->handing_over;
+	if (!source->leaving)
+		shutdown(source->fd, SHUT_RD);
+	else if (source->reading)
+		event_del(source->readable);
+	source->reading = source->reading && !source->leaving;
 	source_settle(source);
 }
 
@@ -564,21 +579,21 @@ static void source_end(struct source *source)
 			reply_build(&reply, id, &outcome);
 			source_push(source, &reply, true);
 		}
+	if (source->leaving && !source->broken && outbox_waiting(source->outbox) == 0)
+		source_hand_on(source);
 	source_free(source);
 }
 
-#define SOURCE_EACH(worker, call)                                                              \
-	for (struct source *item = LIST_FIRST(&(worker)->sources), *next; item; item = next) { \
-		next = LIST_NEXT(item, entry);                                                 \
-		call(item);                                                                    \
-	}
-
 void source_finish_all(struct worker *worker)
 {
-	SOURCE_EACH(worker, source_finish)
+	for (struct source *source = LIST_FIRST(&worker->sources), *next; source; source = next) {
+		next = LIST_NEXT(source, entry);
+		source_finish(source);
+	}
 }
 
 void source_end_all(struct worker *worker)
 {
-	SOURCE_EACH(worker, source_end)
+	while (!LIST_EMPTY(&worker->sources))
+		source_end(LIST_FIRST(&worker->sources));
 }

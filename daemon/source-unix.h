@@ -14,7 +14,10 @@ enum {
 
 /* Takes waiting connections. false: no descriptor is free, try again later. */
 bool source_accept(struct worker *worker);
-/* All of the worker's: take no new requests but those that were queued, answer what is under way, end. */
+/* Takes the connection of a program that another worker has served. */
+void source_adopt(struct worker *worker, int fd);
+/* All of the worker's: answer what is under way, then end, or go to another worker if the worker hands
+ * over. May be called again. */
 void source_finish_all(struct worker *worker);
 /* Answer what is under way with "cancelled" and end at once. */
 void source_end_all(struct worker *worker);

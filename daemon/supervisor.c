@@ -165,7 +165,7 @@ static void generation_adopt(struct supervisor *supervisor, struct generation *g
 	struct generation *old = supervisor->generations;
 
 	if (old)
-		generation_retire(old, RETIRE_MS);
+		generation_retire(old, RETIRE_MS, true);
 	generation->next = old;
 	supervisor->generations = generation;
 	generation->relays->users++;
@@ -279,7 +279,7 @@ static void supervisor_stop(struct supervisor *supervisor)
 	unix_socket_free(supervisor->unix_socket);
 	supervisor->unix_socket = NULL;
 	for (struct generation *g = supervisor->generations; g; g = g->next)
-		generation_retire(g, g->loaded->config->stop_timeout_ms);
+		generation_retire(g, g->loaded->config->stop_timeout_ms, false);
 	registry_done(&supervisor->registry);
 }
 
@@ -292,7 +292,8 @@ static void supervisor_reap(struct supervisor *supervisor)
 		bool known = false;
 
 		for (struct generation *g = supervisor->generations; g && !known; g = g->next)
-			known = generation_died(g, pid, status, &supervisor->registry);
+			known = generation_died(g, pid, status, &supervisor->registry,
+						supervisor->generations);
 		for (struct relays *r = supervisor->relays; r && !known; r = r->next)
 			known = relays_died(r, supervisor->counters, pid, status);
 	}
@@ -396,7 +397,7 @@ static void supervisor_wait(struct supervisor *supervisor, struct pollfd *polled
 	registry_polled(&supervisor->registry, polled + 1, registered);
 	at = 1 + registered;
 	for (struct generation *g = supervisor->generations; g; g = g->next) {
-		generation_polled(g, polled + at, &supervisor->registry);
+		generation_polled(g, polled + at, &supervisor->registry, supervisor->generations);
 		at += g->worker_count;
 	}
 	if (polled[0].revents)

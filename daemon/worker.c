@@ -18,11 +18,17 @@
 #include "sandbox.h"
 #include "source-unix.h"
 
-static const struct timeval accept_pause = {.tv_usec = 100000};
-
 unsigned worker_clients_per_user(const struct config *config)
 {
 	return config->clients_total ? (config->clients_total + 1) / 2 : 0;
+}
+
+void worker_pause(struct worker *worker)
+{
+	const struct timeval pause = {.tv_usec = 50000};
+
+	event_base_update_cache_time(worker->base);
+	event_add(worker->pause, &pause);
 }
 
 /* ---- The daemon's socket ------------------------------------------------------------------- */
@@ -36,16 +42,17 @@ static void worker_accept(evutil_socket_t fd, short events, void *context)
 		return;
 	/* The program stays in the queue meanwhile. */
 	event_del(worker->accepting);
-	event_base_update_cache_time(worker->base);
-	event_add(worker->accept_pause, &accept_pause);
+	worker_pause(worker);
 }
 
-static void worker_accept_again(evutil_socket_t fd, short events, void *context)
+static void worker_try_again(evutil_socket_t fd, short events, void *context)
 {
 	struct worker *worker = context;
 
 	(void)fd, (void)events;
-	if (!worker->finishing)
+	if (worker->finishing)
+		source_finish_all(worker); /* the supervisor's queue was full */
+	else
 		event_add(worker->accepting, NULL);
 }
 
@@ -68,7 +75,7 @@ static void worker_deadline(evutil_socket_t fd, short events, void *context)
 	event_base_loopbreak(worker->base);
 }
 
-static void worker_finish(struct worker *worker, uint32_t timeout_ms)
+static void worker_finish(struct worker *worker, uint32_t timeout_ms, bool hand_over)
 {
 	const struct timeval timeout = {
 	    .tv_sec = timeout_ms / 1000,
@@ -78,11 +85,12 @@ static void worker_finish(struct worker *worker, uint32_t timeout_ms)
 	/* A second word may shorten the time: reload, then stop. */
 	event_base_update_cache_time(worker->base);
 	event_add(worker->deadline, &timeout);
-	if (worker->finishing)
-		return;
-	worker->finishing = true;
-	event_del(worker->accepting);
-	event_del(worker->accept_pause);
+	worker->handing_over = hand_over;
+	if (!worker->finishing) {
+		worker->finishing = true;
+		event_del(worker->accepting);
+		event_del(worker->pause);
+	}
 	source_finish_all(worker);
 	listening_finish_all(worker);
 	worker_check_finished(worker);
@@ -99,9 +107,11 @@ static void worker_control(evutil_socket_t fd, short events, void *context)
 	(void)events;
 	while ((r = control_receive(fd, &control, fds)) > 0) {
 		if (control.kind == CONTROL_FINISH) {
-			worker_finish(worker, control.timeout_ms);
+			worker_finish(worker, control.timeout_ms, control.hand_over);
 		} else if (control.kind == CONTROL_LISTEN && !worker->finishing) {
 			listening_begin(worker, &control.caller, &control.request, fds[0], fds[1]);
+		} else if (control.kind == CONTROL_PROGRAM && !worker->finishing) {
+			source_adopt(worker, fds[0]);
 		} else {
 			foreign_close(fds[0]);
 			foreign_close(fds[1]);
@@ -138,11 +148,11 @@ static int worker_make_events(struct worker *worker)
 	worker->surroundings.relay_socket = worker->setup->relay_socket;
 	worker->accepting = event_new(worker->base, worker->setup->listening_fd,
 				      EV_READ | EV_PERSIST, worker_accept, worker);
-	worker->accept_pause = evtimer_new(worker->base, worker_accept_again, worker);
+	worker->pause = evtimer_new(worker->base, worker_try_again, worker);
 	worker->control = event_new(worker->base, worker->setup->control_fd, EV_READ | EV_PERSIST,
 				    worker_control, worker);
 	worker->deadline = evtimer_new(worker->base, worker_deadline, worker);
-	if (!worker->accepting || !worker->accept_pause || !worker->control || !worker->deadline)
+	if (!worker->accepting || !worker->pause || !worker->control || !worker->deadline)
 		return -ENOMEM;
 	return event_add(worker->accepting, NULL) < 0 || event_add(worker->control, NULL) < 0
 		   ? -ENOMEM
@@ -151,7 +161,7 @@ static int worker_make_events(struct worker *worker)
 
 static void worker_done(struct worker *worker)
 {
-	struct event *const events[] = {worker->accepting, worker->accept_pause, worker->control,
+	struct event *const events[] = {worker->accepting, worker->pause, worker->control,
 					worker->deadline};
 
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)

@@ -36,12 +36,13 @@ struct worker {
 	struct event_base *base;
 	struct handshake_surroundings surroundings;
 	struct event *accepting;
-	struct event *accept_pause;
+	struct event *pause;
 	struct event *control;
 	struct event *deadline;
 	LIST_HEAD(source_list, source) sources;
 	LIST_HEAD(listening_list, listening) listenings;
-	bool finishing; /* take nothing new */
+	bool finishing;    /* take nothing new */
+	bool handing_over; /* and give programs to the next generation */
 };
 
 /* The process's main function; descriptors other than the setup's have been closed. Returns an exit
@@ -50,6 +51,8 @@ int worker_main(const struct worker_setup *setup);
 
 /* Is called when something of the worker's has ended: a worker that finishes may be done. */
 void worker_check_finished(struct worker *worker);
+/* Lets some time go by before what could not be done is tried again. */
+void worker_pause(struct worker *worker);
 /* A program may not take all connections to the daemon: what one user gets of clients-total. */
 unsigned worker_clients_per_user(const struct config *config);
 
