@@ -139,5 +139,9 @@ int doctor_main(int argc, char **argv)
 		findings_print_json(&findings, kernel);
 	else
 		findings_print(&findings);
+	if (fflush(stdout) == EOF || ferror(stdout)) {
+		fprintf(stderr, "%s: cannot write to standard output: %m\n", TOOL);
+		return TOOL_FAILURE;
+	}
 	return kernel ? TOOL_OK : TOOL_FAILURE;
 }

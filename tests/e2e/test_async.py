@@ -69,6 +69,7 @@ def test_both_sides_of_one_connection_on_one_client(daemon, record_path):
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(library.Client(daemon.socket))
         (ours, theirs), = pairs(stack, 1)
+        theirs.settimeout(None)
         server = stack.enter_context(library.Handshake(library.SERVER, "ecdsa"))
         visitor = stack.enter_context(library.Handshake(library.CLIENT, "client", "localhost"))
         client.start(server, ours.fileno())

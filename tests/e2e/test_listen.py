@@ -273,7 +273,7 @@ def test_full_queue_stops_the_accepting_and_loses_nothing(make_daemon, pki, reco
         seen = -1
         while crowd.complete != seen:
             seen = crowd.complete
-            crowd.run(lambda: crowd.complete == count, 3)
+            crowd.run(lambda: crowd.complete == count, 1)
         assert 0 < crowd.complete < count, "nothing bounds what waits for the program"
         assert one.status()["listenings"] >= 1
         taking = in_thread(lambda: [program.take(60) for _ in range(count)])

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import socket
 
 import pytest
 
@@ -24,7 +25,13 @@ def served(one, pki, profile="web"):
     """The common name of the certificate that a new handshake shows."""
     ours, theirs = tcp_pair()
     with ours, theirs, library.Handshake(library.SERVER, profile) as handshake:
-        running = in_thread(handshake.perform, one.socket, ours.fileno())
+        def perform():
+            result = handshake.perform(one.socket, ours.fileno())
+            if result < 0:
+                ours.shutdown(socket.SHUT_RDWR)
+            return result
+
+        running = in_thread(perform)
         peer = Endpoint(theirs, context("client", pki.trust), "localhost")
         failed = None
         try:

@@ -381,6 +381,20 @@ def test_waits_for_a_daemon_that_went_away(make_daemon, build, sanitizer_directo
         command.end()
 
 
+def test_listens_on_ipv6(handshake, root, pki):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    process = handshake.start("serve", "--listen", "[::1]:0", "--root", root,
+                              stdout=subprocess.PIPE)
+    match = re.search(r" on https://\[::1\]:(\d+)/ ", process.stdout.readline().decode())
+    done = handshake("connect", f"[::1]:{match[1]}", "--profile", "client",
+                     input=b"GET /hello.txt HTTP/1.0\r\n\r\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(b"\r\n\r\nhello\n")
+
+
 def test_demands_certificates_on_request(handshake, root, pki):
     server = Serve(handshake, root, "--require-client-certificate")
     with Client(server.port, pki, certificate="client-ecdsa") as client:
