@@ -92,7 +92,7 @@ static void add_sentence(struct message_writer *writer, const char *key, const c
 	char printable[sizeof(((struct failure *)0)->sentence)];
 	size_t i;
 
-	for (i = 0; sentence[i] && i < sizeof(printable) - 1; i++)
+	for (i = 0; i < sizeof(printable) - 1 && sentence[i]; i++)
 		printable[i] =
 		    (unsigned char)sentence[i] < 0x20 || sentence[i] == 0x7f ? '?' : sentence[i];
 	printable[i] = '\0';

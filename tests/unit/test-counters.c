@@ -111,6 +111,22 @@ static void a_place_beyond_the_total_is_refused_and_costs_the_user_nothing(void 
 	assert_true(counters_take_place(counters, PLACE_RELAYED, 3, 2, 3));
 }
 
+static void what_is_relayed_leaves_less_to_expect(void **state)
+{
+	struct counters *counters = *state;
+
+	assert_true(counters_take_place(counters, PLACE_RELAYED, 1, 3, 4));
+	assert_true(counters_expect_relay(counters, 1, 3, 4));
+	assert_true(counters_expect_relay(counters, 1, 3, 4));
+	assert_false(counters_expect_relay(counters, 1, 3, 4));
+	assert_true(counters_expect_relay(counters, 2, 3, 4));
+	assert_false(counters_expect_relay(counters, 3, 3, 4));
+	counters_give_place(counters, PLACE_RELAY_EXPECTED, 2);
+	assert_true(counters_take_place(counters, PLACE_RELAYED, 2, 3, 4));
+	assert_false(counters_expect_relay(counters, 3, 3, 4));
+	assert_true(counters_expect_relay(counters, 3, 0, 0));
+}
+
 static void bounds_of_zero_bind_nobody(void **state)
 {
 	for (int i = 0; i < 5000; i++)

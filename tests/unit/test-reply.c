@@ -98,6 +98,17 @@ static void a_failure_tells_class_sentence_alert_and_verification(void **state)
 	assert_null(message_get(&message, "descriptors", 0));
 }
 
+static void a_sentence_cannot_command_a_terminal(void **state)
+{
+	struct failure failure = {.class = FAILURE_REQUEST,
+				  .sentence = "There is no \x1b[31m\n\x7f"};
+
+	(void)state;
+	reply_build_refusal(&reply, 1, &failure);
+	reply_travel();
+	said("error", "There is no ?[31m??");
+}
+
 static void a_refusal_without_id_names_none(void **state)
 {
 	struct failure failure = {.class = FAILURE_BUSY, .retry = true, .sentence = "Full"};
