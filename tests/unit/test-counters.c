@@ -220,6 +220,7 @@ static void a_thousand_processes_one_after_the_other_find_room(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(what_is_relayed_leaves_less_to_expect, setup, teardown),
 	    cmocka_unit_test(every_counter_has_a_word_of_its_own),
 	    cmocka_unit_test_setup_teardown(counts_are_shared_through_the_descriptor, setup,
 					    teardown),

@@ -232,6 +232,7 @@ static void a_certificate_with_too_many_names_still_fits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(a_sentence_cannot_command_a_terminal, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_failure_tells_class_sentence_alert_and_verification,
 					    setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_refusal_without_id_names_none, setup, teardown),
