@@ -14,7 +14,7 @@ import pytest
 import daemon as daemon_module
 import endpoint
 import protocol
-from endpoint import Endpoint, context, tcp_pair
+from endpoint import Endpoint, context, in_thread, tcp_pair
 from expect import assert_failure, assert_untouched
 from scale import milliseconds, seconds, wait_until
 
@@ -502,8 +502,11 @@ def test_too_many_relayed_connections_are_told_busy(option, relay_records, make_
         ours, theirs = tcp_pair()
         with ours, theirs:
             number = client.start(ours, "server", profile="ecdsa")
-            Endpoint(theirs, context("client", pki.trust), "localhost").try_handshake()
+            peer = Endpoint(theirs, context("client", pki.trust), "localhost")
+            running = in_thread(peer.try_handshake)
             assert_failure(client.reply(number), "busy", ("untouched", "poisoned"), retry="yes")
+            ours.shutdown(socket.SHUT_RDWR)
+            running.result(seconds(20))
         for peer, sock in held:
             endpoint.exchange(peer, sock)
             sock.close()
