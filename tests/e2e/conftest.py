@@ -155,8 +155,9 @@ def shared_daemon(build, pki, records, sanitizer_directory):
     log = one.log()
     _daemons.remove(one)
     one.remove()
+    reports = daemon_module.sanitizer_reports(sanitizer_directory, log)
+    assert not reports, "\n".join(reports)[:20000]
     assert status == 0, f"handshaked ended with {status} after SIGTERM: {log[-5000:]}"
-    assert not daemon_module.sanitizer_reports(sanitizer_directory, log), log[-20000:]
 
 
 @pytest.fixture
@@ -183,6 +184,8 @@ def make_daemon(build, sanitizer_directory):
     for one in made:
         one.stop()
         reports += daemon_module.sanitizer_reports(sanitizer_directory, one.log())
+        for path in sanitizer_directory.glob("*san.*"):
+            path.unlink()
         _daemons.remove(one)
         one.remove()
     assert not reports, "\n".join(reports)[:20000]
