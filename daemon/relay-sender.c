@@ -16,6 +16,9 @@ int relay_sender_init(struct relay_sender *sender, const struct traffic_keys *ke
 {
 	memset(sender, 0, sizeof *sender);
 	sender->alert_owed = -1;
+	sender->record_limit = keys->record_limit && keys->record_limit < RECORD_PLAIN_MAX
+				   ? keys->record_limit
+				   : RECORD_PLAIN_MAX;
 	return record_layer_init(&sender->layer, keys, &keys->transmit);
 }
 
@@ -96,11 +99,11 @@ static ssize_t read_batch(const struct relay_sender *sender, int program_fd, boo
 {
 	struct iovec vector[RELAY_BATCH];
 	size_t prefix = record_layer_prefix(&sender->layer);
-	size_t stride = prefix + RECORD_PLAIN_MAX + record_layer_suffix(&sender->layer);
+	size_t stride = prefix + sender->record_limit + record_layer_suffix(&sender->layer);
 	uint8_t *plain = sender->buffer->bytes + sender->buffer->end + prefix;
 
 	for (size_t i = 0; i < RELAY_BATCH; i++)
-		vector[i] = (struct iovec){plain + i * stride, RECORD_PLAIN_MAX};
+		vector[i] = (struct iovec){plain + i * stride, sender->record_limit};
 	return relay_guard_read(program_fd, vector, RELAY_BATCH, ret_foreign);
 }
 
@@ -123,7 +126,7 @@ static bool add_data(struct relay_sender *sender, int program_fd)
 	}
 	sender->sent += (uint64_t)size;
 	for (size_t left = (size_t)size; left > 0;) {
-		size_t part = left < RECORD_PLAIN_MAX ? left : RECORD_PLAIN_MAX;
+		size_t part = left < sender->record_limit ? left : sender->record_limit;
 		ssize_t sealed = record_layer_seal(
 		    &sender->layer, RECORD_DATA, sender->buffer->bytes + sender->buffer->end, part);
 		if (sealed < 0)

@@ -10,6 +10,7 @@
 
 struct relay_sender {
 	struct record_layer layer;
+	size_t record_limit;         /* bytes of data in one record, as the peer wants it */
 	struct relay_buffer *buffer; /* records that the peer has not taken yet; NULL: none */
 	bool update_owed;            /* a KeyUpdate, before the next data */
 	bool refusal_owed;           /* a warning no_renegotiation */

@@ -150,6 +150,7 @@ int relay_main(int argc, char **argv)
 	}
 	result = relay_intake_run(base, RELAY_SOCKET_FD, counters, &limits);
 	event_base_free(base);
+	counters_free(counters);
 	if (result < 0) {
 		log_error("the loop failed: %s", strerror(-result));
 		return 1;

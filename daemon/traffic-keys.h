@@ -24,9 +24,9 @@ struct traffic_keys {
 	uint8_t key_size;    /* bytes: 16 or 32 */
 	uint8_t secret_size; /* bytes: 32 or 48; 0 in TLS 1.2 */
 	bool is_server;
-	uint16_t
-	    record_limit; /* the most bytes of content that the peer takes in one record: 16384, or
-	                          less where it asked for less (RFC 8449); 0 is taken as 16384 */
+	/* The most bytes of content that the peer takes in one record: 16384, or less where it asked
+	 * for less (RFC 8449); 0 is taken as 16384. */
+	uint16_t record_limit;
 	struct traffic_direction transmit;
 	struct traffic_direction receive;
 };
