@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <gnutls/gnutls.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
 
@@ -29,9 +30,12 @@ struct connection {
 
 static int connect_loopback(const struct sockaddr_in *address)
 {
+	const int on = 1;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	if (fd < 0 || (connect(fd, (const struct sockaddr *)address, sizeof(*address)) &&
+	/* GnuTLS writes a client's last flight in two pieces. Nagle's algorithm would hold the second
+	 * until the server's delayed acknowledgement of the first: 40 ms that say nothing of servers. */
+	if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) || (connect(fd, (const struct sockaddr *)address, sizeof(*address)) &&
 		       errno != EINPROGRESS))
 		die("cannot connect: %s", strerror(errno));
 	return fd;
