@@ -20,6 +20,7 @@ ILLEGAL_PARAMETER, UNKNOWN_CA, DECODE_ERROR, PROTOCOL_VERSION = 47, 48, 50, 70
 INSUFFICIENT_SECURITY, INTERNAL_ERROR, USER_CANCELED = 71, 80, 90
 UNRECOGNIZED_NAME, CERTIFICATE_REQUIRED, NO_APPLICATION_PROTOCOL = 112, 116, 120
 
+SOL_TLS, RECORD_HANDSHAKE = 282, 22
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 VERSIONS = {"TLS1.2": TLS12, "TLS1.3": TLS13}
 
@@ -226,7 +227,10 @@ def limited(sock):
 def _recv_exactly(sock, size):
     got = b""
     while len(got) < size:
-        more = sock.recv(size - len(got))
+        more, control, _, _ = sock.recvmsg(size - len(got), 64)
+        # The kernel shows a server's tickets to whoever has room for their type; they are no data.
+        if control and control[0][0] == SOL_TLS and control[0][2][0] == RECORD_HANDSHAKE:
+            continue
         assert more, f"the connection ended after {got!r}"
         got += more
     return got

