@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "engine-pki.h"
+#include "hello.h"
 #include "relay-fixture.h"
 
 static void connect_pair(int *ret_one, int *ret_other)
@@ -39,12 +40,29 @@ static void connect_pair(int *ret_one, int *ret_other)
 	close(listener);
 }
 
+/* What is seen of our handshake, as the daemon sees it. */
+struct sight {
+	struct traffic_secrets secrets;
+	struct hello hello;
+};
+
 static int keylog(gnutls_session_t session, const char *label, const gnutls_datum_t *secret)
 {
-	struct traffic_secrets *secrets = gnutls_session_get_ptr(session);
+	struct sight *sight = gnutls_session_get_ptr(session);
 
-	if (secrets)
-		traffic_secrets_take(secrets, label, secret);
+	if (sight)
+		traffic_secrets_take(&sight->secrets, label, secret);
+	return 0;
+}
+
+static int hook(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
+		const gnutls_datum_t *message)
+{
+	struct sight *sight = gnutls_session_get_ptr(session);
+
+	(void)when;
+	if (incoming)
+		hello_read(&sight->hello, type, message);
 	return 0;
 }
 
@@ -89,13 +107,29 @@ static void set_blocking(int fd, bool blocking)
 	fcntl(fd, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
 }
 
-void fixture_link_open(struct fixture_link *link, enum config_version version,
-		       enum config_cipher cipher, bool we_are_server)
+/* Both sides' handshakes, in turn. */
+static void shake_hands(gnutls_session_t ours, gnutls_session_t peer)
 {
-	struct traffic_secrets secrets = {.client_size = 0};
-	char priority[256];
 	int our_result = GNUTLS_E_AGAIN;
 	int peer_result = GNUTLS_E_AGAIN;
+
+	while (our_result == GNUTLS_E_AGAIN || peer_result == GNUTLS_E_AGAIN) {
+		if (our_result == GNUTLS_E_AGAIN)
+			our_result = gnutls_handshake(ours);
+		if (peer_result == GNUTLS_E_AGAIN)
+			peer_result = gnutls_handshake(peer);
+		assert_true(our_result == 0 || our_result == GNUTLS_E_AGAIN);
+		assert_true(peer_result == 0 || peer_result == GNUTLS_E_AGAIN);
+	}
+	assert_int_equal(our_result, 0);
+	assert_int_equal(peer_result, 0);
+}
+
+void fixture_link_open_limited(struct fixture_link *link, enum config_version version,
+			       enum config_cipher cipher, bool we_are_server, unsigned limit)
+{
+	struct sight sight = {.secrets = {.client_size = 0}};
+	char priority[256];
 
 	snprintf(priority, sizeof(priority), "NORMAL:-VERS-ALL:+VERS-TLS1.%d:-CIPHER-ALL:+%s",
 		 version == CONFIG_TLS13 ? 3 : 2, cipher_name(cipher));
@@ -104,24 +138,26 @@ void fixture_link_open(struct fixture_link *link, enum config_version version,
 	set_blocking(link->peer_fd, false);
 	gnutls_session_t ours = session_new(we_are_server, link->our_fd, priority);
 	link->peer = session_new(!we_are_server, link->peer_fd, priority);
-	gnutls_session_set_ptr(ours, &secrets);
+	if (limit)
+		assert_int_equal(gnutls_record_set_max_recv_size(link->peer, limit), 0);
+	gnutls_session_set_ptr(ours, &sight);
 	gnutls_session_set_keylog_function(ours, keylog);
-	while (our_result == GNUTLS_E_AGAIN || peer_result == GNUTLS_E_AGAIN) {
-		if (our_result == GNUTLS_E_AGAIN)
-			our_result = gnutls_handshake(ours);
-		if (peer_result == GNUTLS_E_AGAIN)
-			peer_result = gnutls_handshake(link->peer);
-		assert_true(our_result == 0 || our_result == GNUTLS_E_AGAIN);
-		assert_true(peer_result == 0 || peer_result == GNUTLS_E_AGAIN);
-	}
-	assert_int_equal(our_result, 0);
-	assert_int_equal(peer_result, 0);
-	assert_int_equal(traffic_keys_export(ours, we_are_server, &secrets, &link->keys), 0);
+	gnutls_handshake_set_hook_function(ours, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_PRE, hook);
+	shake_hands(ours, link->peer);
+	assert_int_equal(traffic_keys_export(ours, we_are_server, &sight.secrets, &link->keys), 0);
 	assert_int_equal(link->keys.cipher, cipher);
 	assert_int_equal(link->keys.version, version);
+	link->keys.record_limit =
+	    hello_record_limit(&sight.hello, we_are_server, version == CONFIG_TLS13);
 	gnutls_deinit(ours);
 	set_blocking(link->our_fd, true);
 	set_blocking(link->peer_fd, true);
+}
+
+void fixture_link_open(struct fixture_link *link, enum config_version version,
+		       enum config_cipher cipher, bool we_are_server)
+{
+	fixture_link_open_limited(link, version, cipher, we_are_server, 0);
 }
 
 void fixture_link_close(struct fixture_link *link)

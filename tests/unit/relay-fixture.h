@@ -17,6 +17,9 @@ struct fixture_link {
 
 void fixture_link_open(struct fixture_link *link, enum config_version version,
 		       enum config_cipher cipher, bool we_are_server);
+/* The same with a peer that takes records of so many bytes of data at most (RFC 8449); 0: of any. */
+void fixture_link_open_limited(struct fixture_link *link, enum config_version version,
+			       enum config_cipher cipher, bool we_are_server, unsigned limit);
 /* Closes what is still open (descriptors that are not -1). */
 void fixture_link_close(struct fixture_link *link);
 

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* links: daemon/relay-intake.o daemon/relay-connection.o daemon/relay-sender.o daemon/relay-receiver.o daemon/relay-buffer.o daemon/relay-guard.o daemon/relay-tcp.o daemon/record-layer.o daemon/post-handshake.o daemon/offload-relay.o daemon/traffic-keys.o daemon/hello.o daemon/foreign.o daemon/counters.o daemon/log.o tests/unit/relay-process.o tests/unit/relay-fixture.o tests/unit/engine-pki.o */
+/* A relay process with more than it may take, with those who would hold it up, and on its way out. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "handshake-protocol.h"
+#include "offload-relay.h"
+#include "record-layer.h"
+#include "relay-process.h"
+
+static void refuses_beyond_the_bound_and_says_so_to_both(void **state)
+{
+	struct relay relay;
+	struct connection first, second;
+	char byte;
+
+	(void)state;
+	relay_start(&relay, 1);
+	connection_open(&first, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	relay_await(1);
+	connection_open(&second, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	program_hears_end(&second, HANDSHAKE_RELAY_ALERT_SENT << 8 | RECORD_INTERNAL_ERROR);
+	assert_int_equal(peer_recv(&second, &byte, 1), GNUTLS_E_FATAL_ALERT_RECEIVED);
+	assert_int_equal(gnutls_alert_get(second.link.peer), GNUTLS_A_INTERNAL_ERROR);
+	connection_close(&second);
+	program_says(&first, "undisturbed");
+	peer_hears(&first, "undisturbed");
+	connection_close(&first);
+	relay_await(0);
+	connection_open(&first, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	program_says(&first, "a place again");
+	peer_hears(&first, "a place again");
+	connection_close(&first);
+	relay_stop(&relay);
+}
+
+static void survives_being_told_to_stop_until_its_connections_end(void **state)
+{
+	struct relay relay;
+	struct connection connection;
+	struct fixture_link late;
+	char reason[256];
+	int program, state_fd;
+
+	(void)state;
+	relay_start(&relay, 0);
+	connection_open(&connection, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	relay_await(1);
+	connection_close(&connection);
+	relay_await(0);
+	connection_open(&connection, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	kill(relay.pid, SIGTERM);          /* perhaps before the connection was even taken */
+	for (unsigned i = 0; i < 3; i++) { /* the signal has its turn meanwhile */
+		program_says(&connection, "still here");
+		peer_hears(&connection, "still here");
+	}
+	fixture_link_open(&late, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	assert_int_equal(offload_relay_start(relay.socket, getuid(), late.our_fd, &late.keys,
+					     &program, &state_fd, reason, sizeof(reason)),
+			 -EPIPE);
+	fixture_link_close(&late);
+	close(relay.socket);
+	program_says(&connection, "alone");
+	peer_hears(&connection, "alone");
+	connection_close(&connection);
+	relay_reap(&relay);
+}
+
+static void cuts_its_connections_when_told_twice(void **state)
+{
+	struct relay relay;
+	struct connection connection;
+
+	(void)state;
+	relay_start(&relay, 0);
+	connection_open(&connection, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	relay_await(1);
+	kill(relay.pid, SIGTERM);
+	for (unsigned i = 0; i < 3; i++) {
+		program_says(&connection, "still here");
+		peer_hears(&connection, "still here");
+	}
+	kill(relay.pid, SIGTERM);
+	program_hears_end(&connection, HANDSHAKE_RELAY_TRUNCATED << 8);
+	connection_close(&connection);
+	relay_stop(&relay);
+}
+
+/* A socket whose last close waits: SO_LINGER, and a peer that takes nothing. */
+static int lingering_socket(int *ret_other)
+{
+	static const char chunk[100000];
+	struct fixture_link link;
+
+	fixture_link_open(&link, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	setsockopt(link.our_fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 1000},
+		   sizeof(struct linger));
+	while (send(link.our_fd, chunk, sizeof(chunk), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+		;
+	gnutls_deinit(link.peer);
+	*ret_other = link.peer_fd;
+	return link.our_fd;
+}
+
+static void is_not_held_up_by_descriptors_in_the_stream(void **state)
+{
+	struct relay relay;
+	struct connection hostile, other;
+	int reader;
+	int hanging = lingering_socket(&reader);
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {.header = {.cmsg_level = SOL_SOCKET,
+				.cmsg_type = SCM_RIGHTS,
+				.cmsg_len = CMSG_LEN(sizeof(int))}};
+	struct iovec vector = {"x", 1};
+	struct msghdr message = {.msg_iov = &vector,
+				 .msg_iovlen = 1,
+				 .msg_control = control.bytes,
+				 .msg_controllen = sizeof(control.bytes)};
+	char byte;
+
+	(void)state;
+	relay_start(&relay, 0);
+	connection_open(&other, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	connection_open(&hostile, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	memcpy(CMSG_DATA(&control.header), &hanging, sizeof(int));
+	ssize_t sent = sendmsg(hostile.program, &message, MSG_NOSIGNAL);
+	if (sent < 0) { /* Linux 6.16 and newer refuse it for the relay */
+		assert_int_equal(errno, EPERM);
+	} else {
+		close(hanging); /* the relay has the last one now, or soon */
+		hanging = -1;
+		assert_int_equal(peer_recv(&hostile, &byte, 1), GNUTLS_E_FATAL_ALERT_RECEIVED);
+		program_hears_end(&hostile, HANDSHAKE_RELAY_TRUNCATED << 8);
+	}
+	program_says(&other, "goes on");
+	peer_hears(&other, "goes on");
+	connection_close(&hostile);
+	connection_close(&other);
+	relay_await(0);
+	if (hanging >= 0)
+		close(hanging);
+	close(reader);
+	relay_stop(&relay);
+}
+
+/* The program keeps a descriptor of the TCP socket and makes its close wait. */
+static void is_not_held_up_by_a_lingering_connection(void **state)
+{
+	struct relay relay;
+	struct connection connection, other;
+
+	(void)state;
+	relay_start(&relay, 0);
+	connection_open(&other, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	fixture_link_open(&connection.link, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	setsockopt(connection.link.our_fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 1000},
+		   sizeof(struct linger));
+	connection_hand_over(&connection, &relay);
+	program_fills(&connection);
+	close(connection.program);
+	connection.program = -1;
+	kill(relay.pid, SIGTERM);
+	for (unsigned i = 0; i < 3; i++) {
+		program_says(&other, "goes on");
+		peer_hears(&other, "goes on");
+	}
+	kill(relay.pid, SIGTERM); /* cuts what cannot be flushed, without waiting for it */
+	close(relay.socket);
+	relay_reap(&relay);
+	connection_close(&connection);
+	connection_close(&other);
+}
+
+static void holds_a_hundred_connections_and_lets_them_go(void **state)
+{
+	enum { MANY = 100 };
+	static struct connection connections[MANY];
+	struct relay relay;
+
+	(void)state;
+	relay_start(&relay, 0);
+	for (unsigned i = 0; i < MANY; i++)
+		connection_open(&connections[i], &relay, i & 1, i % CONFIG_CIPHERS, i >> 1 & 1);
+	relay_await(MANY);
+	for (unsigned i = 0; i < MANY; i++) {
+		program_says(&connections[i], "each");
+		peer_hears(&connections[i], "each");
+	}
+	for (unsigned i = 0; i < MANY; i++)
+		connection_close(&connections[i]);
+	relay_await(0);
+	relay_stop(&relay);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(refuses_beyond_the_bound_and_says_so_to_both),
+	    cmocka_unit_test(survives_being_told_to_stop_until_its_connections_end),
+	    cmocka_unit_test(cuts_its_connections_when_told_twice),
+	    cmocka_unit_test(is_not_held_up_by_descriptors_in_the_stream),
+	    cmocka_unit_test(is_not_held_up_by_a_lingering_connection),
+	    cmocka_unit_test(holds_a_hundred_connections_and_lets_them_go),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
