@@ -28,7 +28,7 @@ def environment(sanitizer_directory):
 
 
 def sanitizer_reports(directory, *logs):
-    """Everything that a sanitizer wrote: files of its own, or what a sandbox forced into the log."""
+    """What a sanitizer wrote: files of its own, or what a sandbox forced into the log."""
     found = [path.read_text(errors="replace") for path in sorted(directory.glob("*san.*"))]
     for log in logs:
         if any(word in log for word in SANITIZER_WORDS):

@@ -146,12 +146,7 @@ class Program:
 
 
 _SHIM = """
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #undef setbuf
 void setbuf(FILE *stream, char *buffer) { (void)stream; (void)buffer; }
 int setvbuf(FILE *stream, char *buffer, int mode, size_t size)
@@ -159,22 +154,13 @@ int setvbuf(FILE *stream, char *buffer, int mode, size_t size)
 	(void)stream; (void)buffer; (void)mode; (void)size;
 	return 0;
 }
-int accept(int fd, struct sockaddr *address, socklen_t *length)
-{
-	int (*next)(int, struct sockaddr *, socklen_t *) = dlsym(RTLD_NEXT, "accept");
-	int one = 1, accepted = next(fd, address, length);
-
-	setsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	return accepted;
-}
 """
 
 
 @functools.lru_cache(maxsize=None)
-def _quick():
-    """The environment in which GnuTLS's programs do not dawdle: the client writes its output byte by
-    byte, one system call each; the server waits for the acknowledgement of each small packet. That
-    would take most of the time of these tests."""
+def _buffered():
+    """The environment in which gnutls-cli keeps its output buffered: it writes byte by byte, one
+    system call each, which would take most of the time of these tests."""
     directory = tempfile.mkdtemp(prefix="shim-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     if not shutil.which("cc"):
@@ -197,8 +183,7 @@ def gnutls_serv(pki, version, cipher, key, *more, **options):
     port = free_port()
     return Program(needs("gnutls-serv"), "--quiet", "--disable-client-cert", "--port", port,
                    "--priority", gnutls_priority(version, cipher), "--x509certfile",
-                   pki.cert(key), "--x509keyfile", pki.key(key), *more, port=port, env=_quick(),
-                   **options)
+                   pki.cert(key), "--x509keyfile", pki.key(key), *more, port=port, **options)
 
 
 class Nginx:
@@ -298,7 +283,7 @@ def s_client(pki, port, path, version, cipher, key, upload=None, more=()):
 def gnutls_cli(pki, port, path, version, cipher, key, upload=None, more=()):
     done = _run([needs("gnutls-cli"), "--x509cafile", pki.trust, "--port", port, "--priority",
                  gnutls_priority(version, cipher), "--logfile", "/dev/null", *more, "localhost"],
-                _http_request(path, upload), keep_open=True, env=_quick())
+                _http_request(path, upload), keep_open=True, env=_buffered())
     return _http_body(done)
 
 

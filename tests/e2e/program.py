@@ -12,8 +12,8 @@ from scale import seconds
 
 
 class HttpServer:
-    """Answers GET with `content`, and PUT with `content` too once it has the upload. Each connection
-    leaves a dict in .seen: the reply's keys, the upload, or the error."""
+    """Answers GET with `content`, and PUT with `content` too once it has the upload. Each
+    connection leaves a dict in .seen: the reply's keys, the upload, or the error."""
 
     def __init__(self, socket_path, profile, content):
         self.socket_path, self.profile, self.content = socket_path, profile, content

@@ -26,7 +26,7 @@ def unescape(value):
 
 
 def encode(operation, fields):
-    """fields: a dict or a list of pairs; None as a value leaves the line out, '_' is '-' in keys."""
+    """fields: a dict or a list of pairs; None leaves the line out, '_' is '-' in keys."""
     pairs = fields.items() if isinstance(fields, dict) else fields
     lines = [f"handshake/1 {operation}"]
     lines += [f"{key.replace('_', '-')}={escape(value)}" for key, value in pairs

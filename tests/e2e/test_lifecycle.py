@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The daemon's life: workers that are killed, the daemon stopped, restarted, absent; what outlives it,
-and what it keeps of what is over."""
+"""The daemon's life: workers that are killed, the daemon stopped, restarted, absent; what
+outlives it, and what it keeps of what is over."""
 
 import contextlib
 import errno

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""After the hand-over: what libhandshake makes of records that carry no data, ends, and sendfile."""
+"""After the hand-over: records that carry no data, ends, much data, and sendfile."""
 
 import contextlib
 import errno
