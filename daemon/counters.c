@@ -6,6 +6,7 @@
 #include "counters.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,9 +41,28 @@ struct shared {
 struct counters {
 	struct shared *shared;
 	int fd;
-	pid_t pid; /* whose process it is: a forked child has another */
+	unsigned forks; /* when the process was looked for: a forked child has another */
+	bool known;
 	struct process *process;
 };
+
+/* How many forks lie between this process and the first: getpid() at each count would cost a system
+ * call. */
+static unsigned forks;
+
+static void forks_count(void)
+{
+	forks++;
+}
+
+static bool forks_watch(void)
+{
+	static bool watched;
+
+	if (!watched)
+		watched = pthread_atfork(NULL, NULL, forks_count) == 0;
+	return watched;
+}
 
 static const char *const words[COUNTERS] = {
     [COUNTER_HANDSHAKES_STARTED] = "handshakes-started",
@@ -92,7 +112,7 @@ struct counters *counters_map(int fd)
 
 	if (!counters)
 		return NULL;
-	if (fstat(fd, &status) == 0) {
+	if (forks_watch() && fstat(fd, &status) == 0) {
 		if (status.st_size == sizeof(struct shared))
 			shared = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE,
 				      MAP_SHARED, fd, 0);
@@ -141,11 +161,13 @@ int counters_fd(const struct counters *counters)
 /* This process's own tally. NULL: all are taken. */
 static struct process *counters_process(struct counters *counters)
 {
-	pid_t pid = getpid();
+	pid_t pid;
 
-	if (counters->pid == pid)
+	if (counters->known && counters->forks == forks)
 		return counters->process;
-	counters->pid = pid;
+	pid = getpid();
+	counters->forks = forks;
+	counters->known = true;
 	counters->process = NULL;
 	for (size_t i = 0; i < PROCESSES && !counters->process; i++) {
 		pid_t expected = 0;
