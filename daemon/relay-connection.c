@@ -87,11 +87,14 @@ static void connection_free(struct relay_connection *connection)
 
 /* ---- The program's side ends ---- */
 
-/* The state must be there before the end-of-file can be seen. */
+/* The state must be there before the end-of-file can be seen. "Open" is there from the beginning, and the
+ * file costs no page of memory until something else is written. */
 static void tell_state(int state_fd, uint8_t event, uint8_t alert)
 {
 	uint8_t state[HANDSHAKE_RELAY_STATE_SIZE] = {0};
 
+	if (event == HANDSHAKE_RELAY_OPEN)
+		return;
 	state[HANDSHAKE_RELAY_EVENT] = event;
 	state[HANDSHAKE_RELAY_ALERT] = alert;
 	/* The program holds this file, too: what it spoils is its own. */
@@ -123,7 +126,8 @@ static void settle_program(struct relay_connection *connection)
 	if (receiver->ended && !relay_receiver_stalled(receiver) && !connection->program_told) {
 		connection->program_told = true;
 		tell_state(connection->state_fd, receiver->event, receiver->alert);
-		shutdown(connection->program_fd, SHUT_WR);
+		if (!connection->program_gone)
+			shutdown(connection->program_fd, SHUT_WR);
 	}
 	if (sender->ended && (connection->program_told || connection->program_gone))
 		program_close(connection);
