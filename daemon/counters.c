@@ -251,6 +251,12 @@ static size_t counters_row(struct counters *counters, uid_t uid)
 	return home;
 }
 
+/* What counts against one bound is counted together; only the processes' tallies tell it apart. */
+static enum place bound_of(enum place place)
+{
+	return place == PLACE_RELAY_EXPECTED ? PLACE_RELAYED : place;
+}
+
 static bool cell_take(_Atomic uint32_t *cell, unsigned bound)
 {
 	uint32_t held = atomic_load(cell);
@@ -271,56 +277,82 @@ static void cell_give(_Atomic uint32_t *cell, uint32_t amount)
 	while (!atomic_compare_exchange_weak(cell, &held, less));
 }
 
+/* Another process may do the same at the same time: who gets it, has it. */
+static bool cell_take_out(_Atomic uint32_t *cell)
+{
+	uint32_t held = atomic_load(cell);
+
+	do {
+		if (held == 0)
+			return false;
+	} while (!atomic_compare_exchange_weak(cell, &held, held - 1));
+	return true;
+}
+
+/* What is counted against the bound stays as it is. Between the two steps the place is in both tallies,
+ * never in none: who dies there does not leave it taken for ever. */
+static bool tally_move(struct process *from, enum place place, struct process *to,
+		       enum place new_place, size_t row)
+{
+	atomic_fetch_add(&to->held[new_place][row], 1);
+	if (cell_take_out(&from->held[place][row]))
+		return true;
+	atomic_fetch_sub(&to->held[new_place][row], 1);
+	return false;
+}
+
 bool counters_take_place(struct counters *counters, enum place place, uid_t uid, unsigned per_user,
 			 unsigned total)
 {
 	struct process *process = counters_process(counters);
+	enum place bound = bound_of(place);
 	size_t row;
 
 	if (!process)
 		return false;
 	row = counters_row(counters, uid);
 	/* The process's own tally first: who dies in between never leaves a place taken for ever. */
-	atomic_fetch_add(&process->held[place][row], 1);
-	if (cell_take(&counters->shared->held[place][row], per_user)) {
-		if (cell_take(&counters->shared->totals[place], total))
-			return true;
-		cell_give(&counters->shared->held[place][row], 1);
+	atomic_fetch_add(&process->held[bound][row], 1);
+	if (cell_take(&counters->shared->held[bound][row], per_user)) {
+		if (cell_take(&counters->shared->totals[bound], total))
+			return place == bound || tally_move(process, bound, process, place, row);
+		cell_give(&counters->shared->held[bound][row], 1);
 	}
-	atomic_fetch_sub(&process->held[place][row], 1);
+	atomic_fetch_sub(&process->held[bound][row], 1);
 	return false;
 }
 
-/* What is left of a bound. false: nothing. */
-static bool bound_lessen(unsigned *bound, uint32_t held)
+static struct process *process_find(struct counters *counters, pid_t pid)
 {
-	if (*bound == 0)
-		return true;
-	if (held >= *bound)
-		return false;
-	*bound -= held;
-	return true;
+	for (size_t i = 0; i < PROCESSES && pid > 0; i++)
+		if (atomic_load(&counters->shared->processes[i].pid) == pid)
+			return &counters->shared->processes[i];
+	return NULL;
 }
 
-bool counters_expect_relay(struct counters *counters, uid_t uid, unsigned per_user, unsigned total)
+bool counters_inherit_relay(struct counters *counters, pid_t holder, uid_t uid)
 {
-	struct shared *shared = counters->shared;
-	size_t row = counters_row(counters, uid);
+	struct process *heir = counters_process(counters);
+	struct process *process = process_find(counters, holder);
 
-	return bound_lessen(&per_user, atomic_load(&shared->held[PLACE_RELAYED][row])) &&
-	       bound_lessen(&total, atomic_load(&shared->totals[PLACE_RELAYED])) &&
-	       counters_take_place(counters, PLACE_RELAY_EXPECTED, uid, per_user, total);
+	return heir && process &&
+	       tally_move(process, PLACE_RELAY_EXPECTED, heir, PLACE_RELAYED,
+			  counters_row(counters, uid));
 }
 
 void counters_give_place(struct counters *counters, enum place place, uid_t uid)
 {
 	struct process *process = counters_process(counters);
+	enum place bound = bound_of(place);
 	size_t row = counters_row(counters, uid);
 
-	cell_give(&counters->shared->totals[place], 1);
-	cell_give(&counters->shared->held[place][row], 1);
+	/* A relay may have inherited it: then there is nothing to give. */
+	if (place != bound && !(process && tally_move(process, place, process, bound, row)))
+		return;
+	cell_give(&counters->shared->totals[bound], 1);
+	cell_give(&counters->shared->held[bound][row], 1);
 	if (process)
-		cell_give(&process->held[place][row], 1);
+		cell_give(&process->held[bound][row], 1);
 }
 
 /* Handshakes that were under way in it have failed without anyone to count them. */
@@ -351,8 +383,8 @@ void counters_forget_process(struct counters *counters, pid_t pid)
 
 				if (!held)
 					continue;
-				cell_give(&counters->shared->held[place][row], held);
-				cell_give(&counters->shared->totals[place], held);
+				cell_give(&counters->shared->held[bound_of(place)][row], held);
+				cell_give(&counters->shared->totals[bound_of(place)], held);
 			}
 		process_forget_gauges(counters, process);
 		atomic_store(&process->pid, 0);

@@ -70,15 +70,18 @@ enum place {
 	PLACE_HANDSHAKE,
 	PLACE_RELAYED,
 	PLACE_CLIENT,
-	PLACE_RELAY_EXPECTED, /* a handshake under way that will need a PLACE_RELAYED */
+	/* Taken by a worker for a handshake whose records will be relayed; counts against the same bound
+	 * as PLACE_RELAYED, which it becomes: counters_inherit_relay(). */
+	PLACE_RELAY_EXPECTED,
 	PLACES,
 };
 /* true and counted, or false: the bound for the user or in total is reached. 0 as a bound: none. Two
  * processes never take the same last place. */
 bool counters_take_place(struct counters *counters, enum place place, uid_t uid, unsigned per_user,
 			 unsigned total);
-/* A PLACE_RELAY_EXPECTED, if together with what is relayed already it keeps to the bounds. */
-bool counters_expect_relay(struct counters *counters, uid_t uid, unsigned per_user, unsigned total);
+/* A PLACE_RELAY_EXPECTED of that process becomes a PLACE_RELAYED of this one: at no moment is it free for
+ * another. false: that process holds none for this user, or is dead. */
+bool counters_inherit_relay(struct counters *counters, pid_t holder, uid_t uid);
 void counters_give_place(struct counters *counters, enum place place, uid_t uid);
 void counters_forget_process(struct counters *counters, pid_t pid);
 

@@ -64,12 +64,12 @@ static void listening_give_place(void *context)
 			    listening->caller.uid);
 }
 
-static void arrival_free(struct arrival *arrival)
+static void arrival_free(struct arrival *arrival, enum outcome_state state)
 {
 	LIST_REMOVE(arrival, entry);
 	counters_add(arrival->listening->worker->setup->counters, COUNTER_HANDSHAKES_UNDER_WAY, -1);
 	places_give_relay(arrival->listening->worker, arrival->listening->caller.uid,
-			  arrival->relay);
+			  arrival->relay, state);
 	foreign_close(arrival->fd);
 	free(arrival);
 }
@@ -77,15 +77,14 @@ static void arrival_free(struct arrival *arrival)
 static void arrival_cancel(struct arrival *arrival)
 {
 	struct listening *listening = arrival->listening;
+	enum outcome_state state = handshake_task_cancel(arrival->task);
 	struct outcome outcome;
 
 	outcome_init(&outcome);
-	outcome.state = handshake_task_cancel(arrival->task);
-	if (outcome.state == OUTCOME_ESTABLISHED)
-		outcome.state = OUTCOME_POISONED;
+	outcome.state = state == OUTCOME_ESTABLISHED ? OUTCOME_POISONED : state;
 	outcome_fail(&outcome, FAILURE_CANCELLED, true, "The listening ended");
 	counters_outcome(listening->worker->setup->counters, &outcome);
-	arrival_free(arrival);
+	arrival_free(arrival, state);
 	listening_give_place(listening);
 }
 
@@ -185,7 +184,7 @@ static void arrival_done(void *context, struct outcome *outcome)
 			  listening->caller.uid, listening->caller.pid,
 			  failure_class_word(outcome->failure.class), outcome->failure.sentence);
 	}
-	arrival_free(arrival);
+	arrival_free(arrival, outcome->state);
 	if (established)
 		listening_push(listening, &reply, true);
 	else
@@ -244,7 +243,7 @@ static int listening_accept(struct listening *listening)
 	fd = foreign_accept(listening->fd, (struct sockaddr *)&peer, &size);
 	if (fd >= 0 && arrival_start(listening, fd, &peer, relay))
 		return 1;
-	places_give_relay(listening->worker, listening->caller.uid, relay);
+	places_give_relay(listening->worker, listening->caller.uid, relay, OUTCOME_UNTOUCHED);
 	listening_give_place(listening);
 	return fd >= 0 ? -ENOMEM : fd;
 }

@@ -96,6 +96,7 @@ int offload_relay_start(int relay_socket, uid_t uid, int fd, const struct traffi
 	memset(&request, 0, sizeof(request));
 	request.version = RELAY_REQUEST_VERSION;
 	request.uid = uid;
+	request.holder = getpid();
 	request.keys = *keys;
 	error = relay_request_send(relay_socket, &request, (const int[]){fd, relay, state});
 	explicit_bzero(&request, sizeof(request));

@@ -13,9 +13,10 @@
 struct relay_request {
 	uint32_t version; /* RELAY_REQUEST_VERSION: worker and relay are the same program */
 	uid_t uid;        /* of the program: relayed connections are bounded per user */
+	pid_t holder;     /* the worker, which may hold a PLACE_RELAY_EXPECTED for it */
 	struct traffic_keys keys;
 };
-enum { RELAY_REQUEST_VERSION = 1, RELAY_REQUEST_FDS = 3 };
+enum { RELAY_REQUEST_VERSION = 2, RELAY_REQUEST_FDS = 3 };
 
 /* Hands an established connection to a relay process over relay_socket (SOCK_SEQPACKET, the worker's
  * end). fd stays the caller's (the relay gets its own duplicate). 0 and two new descriptors for the

@@ -29,8 +29,8 @@ int places_take(struct worker *worker, uid_t uid, const struct decision *decisio
 	}
 	if (!relay_is_expected(worker, decision))
 		return 0;
-	*ret_relay =
-	    counters_expect_relay(counters, uid, config->relayed_per_user, config->relayed_total);
+	*ret_relay = counters_take_place(counters, PLACE_RELAY_EXPECTED, uid,
+					 config->relayed_per_user, config->relayed_total);
 	if (*ret_relay)
 		return 0;
 	counters_give_place(counters, PLACE_HANDSHAKE, uid);
@@ -42,8 +42,9 @@ int places_take(struct worker *worker, uid_t uid, const struct decision *decisio
 	return -1;
 }
 
-void places_give_relay(struct worker *worker, uid_t uid, bool relay)
+void places_give_relay(struct worker *worker, uid_t uid, bool relay, enum outcome_state state)
 {
-	if (relay)
+	/* Where a relay was expected, an established connection is with it, and the place, too. */
+	if (relay && state != OUTCOME_ESTABLISHED)
 		counters_give_place(worker->setup->counters, PLACE_RELAY_EXPECTED, uid);
 }

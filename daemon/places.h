@@ -8,10 +8,12 @@
 #include "policy.h"
 #include "worker.h"
 
-/* A place for the handshake, and one for the relay if its records are to go there: *ret_relay, given back
- * with places_give_relay() when the handshake has ended. 0, or -1 with a failure of class busy. */
+/* A place for the handshake, and one at a relay if its records are to go there: *ret_relay. 0, or -1 with
+ * a failure of class busy. */
 int places_take(struct worker *worker, uid_t uid, const struct decision *decision, bool *ret_relay,
 		struct failure *failure);
-void places_give_relay(struct worker *worker, uid_t uid, bool relay);
+/* The handshake has ended, and left its socket so: the place at a relay is given back, unless a relay has
+ * the connection and inherits it. */
+void places_give_relay(struct worker *worker, uid_t uid, bool relay, enum outcome_state state);
 
 #endif

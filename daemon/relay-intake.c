@@ -110,8 +110,19 @@ static const char *packet_judge(const struct packet *packet)
 	return NULL;
 }
 
-static void packet_close(struct packet *packet)
+/* The place that a worker may hold for this connection becomes this process's. */
+static bool place_inherit(struct intake *intake, const struct relay_request *request)
 {
+	return counters_inherit_relay(intake->surroundings.counters, request->holder, request->uid);
+}
+
+/* A packet that is not taken; its place is given back. */
+static void packet_close(struct intake *intake, struct packet *packet)
+{
+	if (packet->size == (ssize_t)sizeof packet->request &&
+	    place_inherit(intake, &packet->request))
+		counters_give_place(intake->surroundings.counters, PLACE_RELAYED,
+				    packet->request.uid);
 	for (size_t i = 0; i < packet->fd_count; i++) {
 		if (is_socket(packet->fds[i], AF_INET, AF_INET6))
 			relay_tcp_close(packet->fds[i]);
@@ -142,7 +153,7 @@ static void packet_take(struct intake *intake, struct packet *packet)
 
 	if (wrong) {
 		log_error("a worker's request cannot be taken: %s", wrong);
-		packet_close(packet);
+		packet_close(intake, packet);
 		return;
 	}
 	if (intake->limits.descriptors <
@@ -152,10 +163,11 @@ static void packet_take(struct intake *intake, struct packet *packet)
 		    "that this process may open; raise the limit (LimitNOFILE) or the number of "
 		    "relays",
 		    (unsigned)uid, intake->connections, intake->limits.descriptors);
-		packet_close(packet);
+		packet_close(intake, packet);
 		return;
 	}
-	bool refused = !counters_take_place(counters, PLACE_RELAYED, uid, intake->limits.per_user,
+	bool refused = !place_inherit(intake, &packet->request) &&
+		       !counters_take_place(counters, PLACE_RELAYED, uid, intake->limits.per_user,
 					    intake->limits.total);
 	if (refused)
 		log_warning("a connection of user %u is refused: the bound of %u relayed "

@@ -60,14 +60,14 @@ static struct log_rate refusals;
 
 /* ---- The end of a connection --------------------------------------------------------------- */
 
-static void work_free(struct work *work)
+static void work_free(struct work *work, enum outcome_state state)
 {
 	struct source *source = work->source;
 
 	LIST_REMOVE(work, entry);
 	source->work_count--;
 	counters_add(source->worker->setup->counters, COUNTER_HANDSHAKES_UNDER_WAY, -1);
-	places_give_relay(source->worker, source->caller.uid, work->relay);
+	places_give_relay(source->worker, source->caller.uid, work->relay, state);
 	foreign_close(work->fd);
 	free(work);
 }
@@ -76,19 +76,18 @@ static void work_free(struct work *work)
 static void work_cancel(struct work *work, struct outcome *ret_outcome)
 {
 	struct worker *worker = work->source->worker;
+	enum outcome_state state = handshake_task_cancel(work->task);
 
 	outcome_init(ret_outcome);
-	ret_outcome->state = handshake_task_cancel(work->task);
 	/* No reply told the program that it is established, so it is not. */
-	if (ret_outcome->state == OUTCOME_ESTABLISHED)
-		ret_outcome->state = OUTCOME_POISONED;
+	ret_outcome->state = state == OUTCOME_ESTABLISHED ? OUTCOME_POISONED : state;
 	outcome_fail(
 	    ret_outcome, FAILURE_CANCELLED, true,
 	    worker->finishing
 		? "The daemon stops or was reloaded, and the handshake took too long to wait for it"
 		: "The program gave the handshake up");
 	counters_outcome(worker->setup->counters, ret_outcome);
-	work_free(work);
+	work_free(work, state);
 }
 
 static void source_give_place(void *context)
@@ -211,7 +210,7 @@ static void work_done(void *context, struct outcome *outcome)
 			  (unsigned long long)work->id, source->caller.uid, source->caller.pid,
 			  failure_class_word(outcome->failure.class), outcome->failure.sentence);
 	reply_build(&reply, work->id, outcome);
-	work_free(work);
+	work_free(work, outcome->state);
 	source_push(source, &reply, true);
 	source_settle(source);
 }
@@ -285,7 +284,7 @@ static int handshake_begin(struct source *source, const struct request *request,
 		return -1;
 	if (work_start(source, request->id, &decision, relay, fd, failure) == 0)
 		return 0;
-	places_give_relay(source->worker, source->caller.uid, relay);
+	places_give_relay(source->worker, source->caller.uid, relay, OUTCOME_UNTOUCHED);
 	source_give_place(source);
 	return -1;
 }

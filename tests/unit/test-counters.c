@@ -116,15 +116,64 @@ static void what_is_relayed_leaves_less_to_expect(void **state)
 	struct counters *counters = *state;
 
 	assert_true(counters_take_place(counters, PLACE_RELAYED, 1, 3, 4));
-	assert_true(counters_expect_relay(counters, 1, 3, 4));
-	assert_true(counters_expect_relay(counters, 1, 3, 4));
-	assert_false(counters_expect_relay(counters, 1, 3, 4));
-	assert_true(counters_expect_relay(counters, 2, 3, 4));
-	assert_false(counters_expect_relay(counters, 3, 3, 4));
+	assert_true(counters_take_place(counters, PLACE_RELAY_EXPECTED, 1, 3, 4));
+	assert_true(counters_take_place(counters, PLACE_RELAY_EXPECTED, 1, 3, 4));
+	assert_false(counters_take_place(counters, PLACE_RELAY_EXPECTED, 1, 3, 4));
+	assert_true(counters_take_place(counters, PLACE_RELAY_EXPECTED, 2, 3, 4));
+	assert_false(counters_take_place(counters, PLACE_RELAY_EXPECTED, 3, 3, 4));
 	counters_give_place(counters, PLACE_RELAY_EXPECTED, 2);
 	assert_true(counters_take_place(counters, PLACE_RELAYED, 2, 3, 4));
-	assert_false(counters_expect_relay(counters, 3, 3, 4));
-	assert_true(counters_expect_relay(counters, 3, 0, 0));
+	assert_false(counters_take_place(counters, PLACE_RELAY_EXPECTED, 3, 3, 4));
+	assert_true(counters_take_place(counters, PLACE_RELAY_EXPECTED, 3, 0, 0));
+}
+
+/* What a relay does in a process of its own: how many of these places it gets. */
+static pid_t inherit(struct counters *counters, pid_t holder, uid_t uid, int tries)
+{
+	pid_t pid = fork();
+	int got = 0, status;
+
+	if (pid == 0) {
+		for (int i = 0; i < tries; i++)
+			got += counters_inherit_relay(counters, holder, uid);
+		_exit(got);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 1);
+	return pid;
+}
+
+static void an_expected_place_becomes_the_relays_own(void **state)
+{
+	struct counters *counters = *state;
+
+	assert_true(counters_take_place(counters, PLACE_RELAY_EXPECTED, 1, 1, 1));
+	assert_false(counters_inherit_relay(counters, getpid(), 2)); /* another user's */
+	assert_false(counters_inherit_relay(counters, 0, 1));
+	pid_t relay = inherit(counters, getpid(), 1, 3);
+	assert_false(counters_take_place(counters, PLACE_RELAYED, 1, 1, 1));
+	counters_give_place(counters, PLACE_RELAY_EXPECTED, 1); /* it is gone from here */
+	assert_false(counters_take_place(counters, PLACE_RELAYED, 1, 1, 1));
+	counters_forget_process(counters, getpid());
+	assert_false(counters_take_place(counters, PLACE_RELAYED, 1, 1, 1));
+	counters_forget_process(counters, relay);
+	assert_true(counters_take_place(counters, PLACE_RELAYED, 1, 1, 1));
+	assert_false(counters_take_place(counters, PLACE_RELAYED, 1, 1, 1));
+}
+
+static void a_place_that_nobody_inherited_goes_with_its_worker(void **state)
+{
+	struct counters *counters = *state;
+	pid_t worker = fork();
+
+	if (worker == 0)
+		_exit(!counters_take_place(counters, PLACE_RELAY_EXPECTED, 1, 1, 1));
+	waitpid(worker, NULL, 0);
+	assert_false(counters_take_place(counters, PLACE_RELAYED, 1, 1, 1));
+	counters_forget_process(counters, worker);
+	assert_false(counters_inherit_relay(counters, worker, 1));
+	assert_true(counters_take_place(counters, PLACE_RELAYED, 1, 1, 1));
 }
 
 static void bounds_of_zero_bind_nobody(void **state)
@@ -221,6 +270,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(what_is_relayed_leaves_less_to_expect, setup, teardown),
+	    cmocka_unit_test_setup_teardown(an_expected_place_becomes_the_relays_own, setup,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(a_place_that_nobody_inherited_goes_with_its_worker,
+					    setup, teardown),
 	    cmocka_unit_test(every_counter_has_a_word_of_its_own),
 	    cmocka_unit_test_setup_teardown(counts_are_shared_through_the_descriptor, setup,
 					    teardown),

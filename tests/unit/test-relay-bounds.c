@@ -45,6 +45,35 @@ static void refuses_beyond_the_bound_and_says_so_to_both(void **state)
 	relay_stop(&relay);
 }
 
+static bool a_place_is_free(void)
+{
+	if (!counters_take_place(counters, PLACE_RELAYED, getuid(), 1, 0))
+		return false;
+	counters_give_place(counters, PLACE_RELAYED, getuid());
+	return true;
+}
+
+static void takes_the_place_that_the_worker_held_without_a_gap(void **state)
+{
+	struct relay relay;
+	struct connection connection;
+
+	(void)state;
+	relay_start(&relay, 1);
+	for (unsigned i = 0; i < 20; i++) {
+		assert_true(counters_take_place(counters, PLACE_RELAY_EXPECTED, getuid(), 1, 0));
+		connection_open(&connection, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+		while (counters_get(counters, COUNTER_RELAYED) == 0)
+			assert_false(a_place_is_free());
+		program_says(&connection, "not refused");
+		peer_hears(&connection, "not refused");
+		assert_false(a_place_is_free());
+		connection_close(&connection);
+		relay_await(0);
+	}
+	relay_stop(&relay);
+}
+
 static void survives_being_told_to_stop_until_its_connections_end(void **state)
 {
 	struct relay relay;
@@ -210,6 +239,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(refuses_beyond_the_bound_and_says_so_to_both),
+	    cmocka_unit_test(takes_the_place_that_the_worker_held_without_a_gap),
 	    cmocka_unit_test(survives_being_told_to_stop_until_its_connections_end),
 	    cmocka_unit_test(cuts_its_connections_when_told_twice),
 	    cmocka_unit_test(is_not_held_up_by_descriptors_in_the_stream),
