@@ -19,6 +19,7 @@ HANDSHAKE_LIBRARY (the library that Python loads; default: the plain build's).
 import contextlib
 import os
 import pathlib
+import resource
 import signal
 import socket
 import subprocess
@@ -58,6 +59,9 @@ def kernel_has_tls():
 
 
 def pytest_configure(config):
+    # Some tests hold both ends of many connections.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 16384)), hard))
     # Ended from outside, the fixtures still end what they started.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     config.kernel_has_tls = kernel_has_tls()
