@@ -78,6 +78,9 @@ static int control_check(const struct control *control, size_t size, size_t fd_c
 	    control->request.alpn_count > REQUEST_ALPN_MAX ||
 	    control->caller.group_count > sizeof(control->caller.groups) / sizeof(gid_t))
 		return -EPROTO;
+	for (unsigned i = 0; i < control->request.alpn_count; i++)
+		if (!memchr(control->request.alpn[i], 0, sizeof(control->request.alpn[i])))
+			return -EPROTO;
 	return 0;
 }
 
@@ -97,7 +100,7 @@ int control_receive(int fd, struct control *ret_control, int ret_fds[CONTROL_FDS
 
 	ret_fds[0] = ret_fds[1] = -1;
 	do
-		received = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		received = FOREIGN_GUARDED(recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
 	while (received < 0 && errno == EINTR);
 	if (received <= 0)
 		return received < 0 && errno != ECONNRESET ? -errno : 0;

@@ -60,6 +60,11 @@ static void watchdog_set(suseconds_t microseconds)
 	errno = saved;
 }
 
+void foreign_guard(bool on)
+{
+	watchdog_set(on ? PATIENCE_US : 0);
+}
+
 bool foreign_is_socket(int fd)
 {
 	int domain;

@@ -15,6 +15,19 @@ int foreign_start(void);
 bool foreign_is_socket(int fd);
 /* Closes. What is no socket is closed by a thread that may be held up. */
 void foreign_close(int fd);
+/* Evaluates a call that receives strangers' descriptors: those that find no room the kernel closes within
+ * the call, which then waits as a close() does. */
+#define FOREIGN_GUARDED(call)              \
+	({                                 \
+		__typeof__(call) guarded_; \
+                                           \
+		foreign_guard(true);       \
+		guarded_ = (call);         \
+		foreign_guard(false);      \
+		guarded_;                  \
+	})
+/* Has a signal end whatever waits in this thread, from now on or no longer. errno stays as it was. */
+void foreign_guard(bool on);
 /* Whether so many wait to be closed that somebody must be holding them up: no more such descriptors
  * should be taken from whoever does that. */
 bool foreign_is_stuck(void);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "control.h"
@@ -22,6 +23,9 @@
 enum {
 	READY_MS = 10000,       /* what all workers together have to start */
 	FINISH_EXTRA_MS = 1000, /* beyond the time that a worker has itself to finish */
+	KILL_MS = 1000,         /* what all workers together have to die */
+	WORDS_AT_ONCE = 64,     /* of one worker, before others are heard */
+	LAST_WORDS = 1024,      /* more than the queue of one that died can hold */
 };
 
 struct generation *generation_new(struct loaded *loaded, unsigned number)
@@ -113,20 +117,46 @@ static int worker_await(struct worker_child *worker, int64_t deadline, struct pr
 	return 0;
 }
 
+/* Even one that was ended by force may be held up in a system call for as long as a stranger likes (a
+ * descriptor of a program's, locked). It runs no more, whenever it ends. */
+static void worker_reap(const struct worker_child *worker, int64_t deadline)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+
+	while (waitpid(worker->child.pid, NULL, WNOHANG) == 0) {
+		if (now_ms() >= deadline) {
+			log_warning("%s (process %d) does not end", worker->child.name,
+				    worker->child.pid);
+			return;
+		}
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* What it has not said any more may be programs' descriptors. */
+static void worker_close(struct worker_child *worker)
+{
+	foreign_close(worker->control);
+	worker->control = -1;
+	worker->ready = false;
+}
+
 static void generation_kill(struct generation *generation)
 {
+	int64_t deadline = now_ms() + KILL_MS;
+
+	for (unsigned i = 0; i < generation->worker_count; i++)
+		if (generation->workers[i].child.pid)
+			kill(generation->workers[i].child.pid, SIGKILL);
 	for (unsigned i = 0; i < generation->worker_count; i++) {
 		struct worker_child *worker = &generation->workers[i];
 
 		if (worker->child.pid) {
-			kill(worker->child.pid, SIGKILL);
-			waitpid(worker->child.pid, NULL, 0);
+			worker_reap(worker, deadline);
 			counters_forget_process(generation->counters, worker->child.pid);
 			worker->child.pid = 0;
 		}
-		if (worker->control >= 0)
-			close(worker->control);
-		worker->control = -1;
+		worker_close(worker);
 	}
 }
 
@@ -243,30 +273,42 @@ static void program_pass(struct generation *current, int fd)
 	foreign_close(fd);
 }
 
-static void worker_hear(struct generation *generation, struct worker_child *worker,
-			struct registry *registry, struct generation *current)
+/* Up to so many words. 0, or -errno as control_receive(). */
+static int worker_hear(struct generation *generation, struct worker_child *worker, unsigned most,
+		       struct registry *registry, struct generation *current)
 {
 	const struct config *config = generation->loaded->config;
 	struct control control;
 	int fds[CONTROL_FDS], r;
 
-	while ((r = control_receive(worker->control, &control, fds)) > 0 || r == -EPROTO) {
-		if (r < 0) {
-			log_warning("%s said what cannot be followed", worker->child.name);
-		} else if (control.kind == CONTROL_READY) {
+	for (unsigned i = 0; i < most; i++) {
+		r = control_receive(worker->control, &control, fds);
+		if (r <= 0)
+			return r == 0 ? -EPIPE : r;
+		if (control.kind == CONTROL_READY)
 			worker->ready = true;
-		} else if (control.kind == CONTROL_LISTEN) {
+		else if (control.kind == CONTROL_LISTEN)
 			registry_add(registry, &control.caller, &control.request, fds[0], fds[1],
 				     worker_clients_per_user(config), config->clients_total);
-		} else if (control.kind == CONTROL_PROGRAM) {
+		else if (control.kind == CONTROL_PROGRAM)
 			program_pass(current, fds[0]);
-		}
 	}
-	if (r == -EAGAIN)
+	return 0;
+}
+
+static void worker_polled(struct generation *generation, struct worker_child *worker,
+			  struct registry *registry, struct generation *current)
+{
+	int r = worker_hear(generation, worker, WORDS_AT_ONCE, registry, current);
+
+	if (r == 0 || r == -EAGAIN)
 		return;
-	close(worker->control);
-	worker->control = -1;
-	worker->ready = false;
+	if (r == -EPROTO && worker->child.pid) {
+		/* The same program in memory never says such a thing: somebody has taken it over. */
+		log_error("%s said what cannot be followed: it is ended", worker->child.name);
+		kill(worker->child.pid, SIGKILL);
+	}
+	worker_close(worker);
 }
 
 void generation_polled(struct generation *generation, const struct pollfd *polled,
@@ -275,7 +317,7 @@ void generation_polled(struct generation *generation, const struct pollfd *polle
 	for (unsigned i = 0; i < generation->worker_count; i++)
 		if (polled[i].revents & (POLLIN | POLLHUP | POLLERR) &&
 		    generation->workers[i].control >= 0)
-			worker_hear(generation, &generation->workers[i], registry, current);
+			worker_polled(generation, &generation->workers[i], registry, current);
 }
 
 bool generation_died(struct generation *generation, pid_t pid, int status,
@@ -288,7 +330,8 @@ bool generation_died(struct generation *generation, pid_t pid, int status,
 		if (worker->child.pid != pid)
 			continue;
 		if (worker->control >= 0)
-			worker_hear(generation, worker, registry, current); /* its last words */
+			worker_hear(generation, worker, LAST_WORDS, registry, current);
+		worker_close(worker);
 		child_died(&worker->child, status, wanted);
 		counters_forget_process(generation->counters, pid);
 		if (!wanted)

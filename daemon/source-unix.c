@@ -450,7 +450,7 @@ static void source_readable(evutil_socket_t fd, short events, void *context)
 
 		if (outbox_waiting(source->outbox) >= SOURCE_REPLIES_MAX)
 			break;
-		r = message_receive(source->fd, &message);
+		r = FOREIGN_GUARDED(message_receive(source->fd, &message));
 		if (r == -EAGAIN)
 			break;
 		if (r > 0 || (r == 0 && !source_at_end(source)))

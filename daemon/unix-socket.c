@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "foreign.h"
 
 static void directory_of(const char *path, char *ret_directory)
 {
@@ -166,7 +167,6 @@ void unix_socket_free(struct unix_socket *unix_socket)
 	if (unix_socket->inode && lstat(unix_socket->path, &status) == 0 &&
 	    status.st_dev == unix_socket->device && status.st_ino == unix_socket->inode)
 		unlink(unix_socket->path);
-	if (unix_socket->fd >= 0)
-		close(unix_socket->fd);
+	foreign_close(unix_socket->fd); /* programs that nobody accepted may have sent anything */
 	free(unix_socket);
 }

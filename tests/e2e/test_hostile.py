@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Local programs that mean harm: whatever they hand over, nobody else waits for it."""
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+import subprocess
+import time
+
+import pytest
+
+import daemon as daemon_module
+import protocol
+from endpoint import tcp_pair
+from scale import seconds, wait_until
+from test_requests import works
+
+
+@pytest.fixture
+def profiles(pki, records):
+    return {"ecdsa": daemon_module.profile(pki, records, "ecdsa")}
+
+
+def lingering():
+    """A TCP connection whose first end's last close waits for an hour: the other end takes nothing."""
+    ours, theirs = tcp_pair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
+    ours.setblocking(False)
+    try:
+        while True:
+            ours.send(bytes(65536))
+    except BlockingIOError:
+        return ours, theirs
+
+
+@contextlib.contextmanager
+def hand_over(one, client, pairs):
+    """Sends the sockets and closes them, while no worker looks: the packet then holds the last of each."""
+    workers = one.workers()
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    client.send_raw(protocol.encode("status", {"id": 1}), [ours for ours, _ in pairs])
+    for ours, _ in pairs:
+        ours.close()
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
+    try:
+        yield
+    finally:
+        for _, theirs in pairs:
+            theirs.close()
+
+
+@pytest.mark.parametrize("count", (1, 4, 5, 16))
+def test_lingering_sockets_in_a_packet_stop_no_worker(count, make_daemon, profiles, pki):
+    # More than the daemon has room for the kernel closes itself, in the worker's time.
+    one = make_daemon(profiles, {"workers": 1})
+    pairs = [lingering() for _ in range(count)]
+    with one.client() as client, hand_over(one, client, pairs):
+        begun = time.monotonic()
+        works(one, pki)
+        assert time.monotonic() - begun < seconds(5)
+        assert client.receive() is not None
+
+
+def test_lingering_socket_on_a_listening_stops_no_worker(make_daemon, profiles, pki):
+    one = make_daemon(profiles, {"workers": 1})
+    pairs = [lingering() for _ in range(6)]
+    with socket.create_server(("127.0.0.1", 0)) as listening, one.client() as client:
+        assert client.listen(listening, profile="ecdsa").operation == "listening"
+        with hand_over(one, client, pairs):
+            works(one, pki)
+
+
+def test_lingering_socket_that_nobody_took_does_not_stop_the_stop(make_daemon, profiles):
+    one = make_daemon(profiles, {"workers": 1})
+
+    def is_paused():
+        for pid in one.workers():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        return "starts in 1600 ms" in one.log()
+
+    wait_until(is_paused, 30, "the pause between the starts of a worker that dies")
+    ours, theirs = lingering()
+    with one.client() as client:
+        client.send_raw(protocol.encode("status", {"id": 1}), [ours])
+        ours.close()
+    one.signal(signal.SIGTERM)
+    try:
+        assert one.wait(15) == 0
+    except subprocess.TimeoutExpired:
+        pytest.fail("the supervisor waits for the program's socket")
+    finally:
+        theirs.close()
+
+
+def test_empty_packet_ends_a_listening_for_all_workers(make_daemon, profiles):
+    # It reads like the end: what one worker takes for it must be so for each of them.
+    one = make_daemon(profiles, {"workers": 2})
+    with socket.create_server(("127.0.0.1", 0)) as listening, one.client() as client:
+        assert client.listen(listening, profile="ecdsa").operation == "listening"
+        client.send_raw(b"")
+        assert client.receive() is None
+        wait_until(lambda: one.status()["listenings"] == 0, 10, "the listening's end")
