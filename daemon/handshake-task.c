@@ -17,7 +17,6 @@
 #include "identity.h"
 #include "offload-relay.h"
 #include "session.h"
-#include "socket.h"
 #include "transport.h"
 
 /* Alerts that refuse nothing (TLS 1.2 has some) and that a peer may send before it is sent away. */
@@ -62,8 +61,8 @@ static enum outcome_state final_state(const struct handshake_task *task)
 	return OUTCOME_UNTOUCHED;
 }
 
-/* Everything but the task's own memory and its outcome. The events go before the descriptor: the file
- * lives on with its owner, and the kernel would go on watching it. */
+/* Everything but the task's own memory and its outcome. The events go before whoever lent the descriptor
+ * closes it: the file lives on with its owner, and the kernel would go on watching it. */
 static void task_release(struct handshake_task *task)
 {
 	if (task->readiness != NULL)
@@ -74,8 +73,6 @@ static void task_release(struct handshake_task *task)
 	task->deadline = NULL;
 	session_close(&task->session);
 	transport_done(&task->transport);
-	socket_close(task->fd);
-	task->fd = -1;
 }
 
 static void task_end(struct handshake_task *task)
@@ -424,7 +421,6 @@ struct handshake_task *handshake_task_start(const struct handshake_surroundings 
 	struct handshake_task *task = calloc(1, sizeof(*task));
 
 	if (task == NULL) {
-		socket_close(fd);
 		errno = ENOMEM;
 		return NULL;
 	}

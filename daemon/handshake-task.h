@@ -20,18 +20,18 @@ struct handshake_surroundings {
 struct handshake_task;
 
 /* Called once, from the event loop (never from within handshake_task_start). The outcome is lent until
- * the call returns; the callee may take descriptors and strings out of it (setting -1, NULL). The task
- * and its duplicate of the socket are gone when the call returns. */
+ * the call returns; the callee may take descriptors and strings out of it (setting -1, NULL). The socket is
+ * watched no more and may be closed; the task is gone when the call returns. */
 typedef void handshake_task_done(void *context, struct outcome *outcome);
 
-/* Begins. Takes fd, whatever happens (it is this process's duplicate of the caller's socket; the file is
- * shared with the caller: its flags and options are left alone). uid is charged for a relayed connection.
- * NULL with errno ENOMEM: fd is closed, done is not called, the socket is untouched. */
+/* Begins. Borrows fd until done is called or cancel returns (it is this process's duplicate of the caller's
+ * socket; the file is shared with the caller: its flags and options are left alone). uid is charged for a
+ * relayed connection. NULL with errno ENOMEM: done is not called, the socket is untouched. */
 struct handshake_task *handshake_task_start(const struct handshake_surroundings *surroundings,
 					    const struct decision *decision, uid_t uid, int fd,
 					    handshake_task_done *done, void *context);
 /* Gives up at once: sends user_canceled/close_notify if bytes moved and it can be sent without waiting,
- * closes, frees. done is not called. Returns the state the socket was left in. */
+ * frees. done is not called. Returns the state the socket was left in. */
 enum outcome_state handshake_task_cancel(struct handshake_task *task);
 
 #endif

@@ -7,10 +7,8 @@
 #include "listening.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "foreign.h"
 #include "log.h"
@@ -18,6 +16,7 @@
 #include "places.h"
 #include "policy.h"
 #include "reply.h"
+#include "socket.h"
 
 enum {
 	ACCEPT_BATCH = 4, /* at once: the rest is for the other workers */
@@ -70,7 +69,8 @@ static void arrival_free(struct arrival *arrival, enum outcome_state state)
 	counters_add(arrival->listening->worker->setup->counters, COUNTER_HANDSHAKES_UNDER_WAY, -1);
 	places_give_relay(arrival->listening->worker, arrival->listening->caller.uid,
 			  arrival->relay, state);
-	foreign_close(arrival->fd);
+	/* Nobody but a relay has had it, which leaves nothing to wait for: it is no stranger's. */
+	socket_close(arrival->fd);
 	free(arrival);
 }
 
@@ -177,8 +177,8 @@ static void arrival_done(void *context, struct outcome *outcome)
 
 	counters_outcome(listening->worker->setup->counters, outcome);
 	if (established) {
-		reply_build_connection(&reply, listening->id, outcome, arrival->fd, &arrival->peer);
-		arrival->fd = -1;
+		reply_build_connection(&reply, listening->id, outcome, &arrival->fd,
+				       &arrival->peer);
 	} else if (log_allowed(&failures)) {
 		log_debug("handshake on the listening of user %u, process %d: %s, %s",
 			  listening->caller.uid, listening->caller.pid,
@@ -194,24 +194,19 @@ static void arrival_done(void *context, struct outcome *outcome)
 
 /* ---- Accepting ----------------------------------------------------------------------------- */
 
-/* Takes fd. false: no memory, no descriptor. */
+/* Takes fd. false: no memory. */
 static bool arrival_start(struct listening *listening, int fd, const struct sockaddr_storage *peer,
 			  bool relay)
 {
 	struct worker *worker = listening->worker;
 	struct arrival *arrival = calloc(1, sizeof(*arrival));
-	int task_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
-	if (arrival && task_fd >= 0) {
+	if (arrival)
 		arrival->task =
 		    handshake_task_start(&worker->surroundings, &listening->decision,
-					 listening->caller.uid, task_fd, arrival_done, arrival);
-		task_fd = -1; /* taken */
-	}
+					 listening->caller.uid, fd, arrival_done, arrival);
 	if (!arrival || !arrival->task) {
-		if (task_fd >= 0)
-			close(task_fd);
-		foreign_close(fd);
+		socket_close(fd);
 		free(arrival);
 		return false;
 	}

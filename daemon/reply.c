@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "alert.h"
-#include "foreign.h"
 #include "log.h"
 
 /* ---- Descriptors --------------------------------------------------------------------------- */
@@ -215,13 +214,11 @@ void reply_build(struct reply *reply, uint64_t id, struct outcome *outcome)
 }
 
 void reply_build_connection(struct reply *reply, uint64_t id, struct outcome *outcome,
-			    int connection_fd, const struct sockaddr_storage *peer)
+			    int *connection_fd, const struct sockaddr_storage *peer)
 {
-	if (outcome->relay_fd >= 0) {
-		foreign_close(connection_fd);
-		connection_fd = -1;
-	}
-	reply_finish(reply, HANDSHAKE_OP_CONNECTION, id, outcome, connection_fd, peer);
+	int fd = outcome->relay_fd < 0 ? take(connection_fd) : -1;
+
+	reply_finish(reply, HANDSHAKE_OP_CONNECTION, id, outcome, fd, peer);
 }
 
 void reply_build_refusal(struct reply *reply, uint64_t id, const struct failure *failure)

@@ -19,10 +19,10 @@ struct reply {
 /* The answer to a handshake. Takes the relay's descriptors out of an established outcome. id 0: none
  * was readable. */
 void reply_build(struct reply *reply, uint64_t id, struct outcome *outcome);
-/* An established connection of a listening: takes connection_fd too. Where the records go through a
- * relay, that is the relay's business: it is closed, and the relay's descriptor goes in its place. */
+/* An established connection of a listening: takes *connection_fd too, leaving -1. Where the records go
+ * through a relay, the relay's descriptor goes in its place, and it stays the caller's. */
 void reply_build_connection(struct reply *reply, uint64_t id, struct outcome *outcome,
-			    int connection_fd, const struct sockaddr_storage *peer);
+			    int *connection_fd, const struct sockaddr_storage *peer);
 /* A refusal before anything was done. */
 void reply_build_refusal(struct reply *reply, uint64_t id, const struct failure *failure);
 

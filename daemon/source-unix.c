@@ -7,7 +7,6 @@
 #include "source-unix.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +35,7 @@ struct work {
 	LIST_ENTRY(work) entry;
 	struct source *source;
 	uint64_t id;
-	int fd;     /* kept so that the last close() of the program's socket is a guarded one */
+	int fd;     /* lent to the task */
 	bool relay; /* a place at a relay is expected for it */
 	struct handshake_task *task;
 };
@@ -219,22 +218,17 @@ static int work_start(struct source *source, uint64_t id, const struct decision 
 		      bool relay, int *fd, struct failure *failure)
 {
 	struct work *work = calloc(1, sizeof(*work));
-	int task_fd = fcntl(*fd, F_DUPFD_CLOEXEC, 0);
 
-	if (work && task_fd >= 0) {
+	if (work) {
 		work->source = source;
 		work->id = id;
 		work->task = handshake_task_start(&source->worker->surroundings, decision,
-						  source->caller.uid, task_fd, work_done, work);
-		task_fd = -1; /* taken */
+						  source->caller.uid, *fd, work_done, work);
 	}
 	if (!work || !work->task) {
-		if (task_fd >= 0)
-			close(task_fd); /* not the last one: *fd is open */
 		free(work);
-		return failure_set(
-			   failure, FAILURE_BUSY, true,
-			   "The daemon has no memory or descriptor free for another handshake"),
+		return failure_set(failure, FAILURE_BUSY, true,
+				   "The daemon has no memory free for another handshake"),
 		       -1;
 	}
 	work->relay = relay;

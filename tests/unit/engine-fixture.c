@@ -157,6 +157,7 @@ static void engine_note(void *context, struct outcome *outcome)
 
 	assert_false(engine->ended);
 	engine->ended = true;
+	close(engine->fd);
 	engine->outcome = *outcome;
 	outcome->relay_fd = -1;
 	outcome->relay_state_fd = -1;
@@ -172,6 +173,7 @@ struct handshake_task *engine_start(struct engine *engine, int fd)
 	outcome_done(&engine->outcome);
 	outcome_init(&engine->outcome);
 	engine->ended = false;
+	engine->fd = fd;
 	task = handshake_task_start(&engine->surroundings, &engine->decision, 1234, fd, engine_note,
 				    engine);
 	assert_non_null(task);

@@ -29,6 +29,7 @@ struct engine {
 	const struct engine_certificate *own; /* of our side; NULL: none */
 	struct decision decision;
 	/* Of the last task: */
+	int fd; /* lent to it; closed when it has ended */
 	bool ended;
 	struct outcome outcome;
 	struct timespec ended_at;

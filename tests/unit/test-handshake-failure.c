@@ -369,6 +369,7 @@ static void gives_up_when_cancelled(void **state)
 	engine_decide(engine, REQUEST_SERVER);
 	task = engine_start(engine, ours);
 	assert_int_equal(handshake_task_cancel(task), OUTCOME_UNTOUCHED);
+	close(ours);
 	assert_int_equal(recv(theirs, answer, sizeof(answer), 0), 0);
 	close(theirs);
 
@@ -377,6 +378,7 @@ static void gives_up_when_cancelled(void **state)
 	task = engine_start(engine, ours);
 	assert_true(event_base_loop(engine->surroundings.base, EVLOOP_ONCE) >= 0);
 	assert_int_equal(handshake_task_cancel(task), OUTCOME_POISONED);
+	close(ours);
 	assert_false(engine->ended);
 	/* ClientHello, user_canceled, close_notify. */
 	assert_true(recv(theirs, answer, sizeof(answer), MSG_WAITALL) > 14);

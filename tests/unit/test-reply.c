@@ -181,13 +181,15 @@ static void a_connection_names_its_peer(void **state)
 {
 	struct sockaddr_storage peer = {0};
 	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&peer;
+	int fd = open("/dev/null", O_RDWR);
 
 	(void)state;
 	outcome_establish();
 	in6->sin6_family = AF_INET6;
 	in6->sin6_addr = in6addr_loopback;
 	in6->sin6_port = htons(4433);
-	reply_build_connection(&reply, 3, &outcome, open("/dev/null", O_RDWR), &peer);
+	reply_build_connection(&reply, 3, &outcome, &fd, &peer);
+	assert_int_equal(fd, -1);
 	reply_travel();
 	assert_string_equal(message.operation, "connection");
 	said("peer", "[::1]:4433");
@@ -205,8 +207,9 @@ static void a_relayed_connection_comes_without_its_tcp_socket(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
 	outcome.relay_fd = open("/dev/null", O_RDWR);
 	outcome.relay_state_fd = open("/dev/null", O_RDWR);
-	reply_build_connection(&reply, 3, &outcome, ends[0], &peer);
-	assert_int_equal(fcntl(ends[0], F_GETFD), -1);
+	reply_build_connection(&reply, 3, &outcome, &ends[0], &peer);
+	assert_return_code(fcntl(ends[0], F_GETFD), errno);
+	close(ends[0]);
 	close(ends[1]);
 	reply_travel();
 	said("descriptors", "relay,relay-state");
