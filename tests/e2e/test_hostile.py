@@ -107,3 +107,15 @@ def test_empty_packet_ends_a_listening_for_all_workers(make_daemon, profiles):
         client.send_raw(b"")
         assert client.receive() is None
         wait_until(lambda: one.status()["listenings"] == 0, 10, "the listening's end")
+
+
+def test_linger_of_a_failed_handshake_stays_the_program_s(daemon):
+    # Not harm, but near it: what keeps the daemon from waiting must not change the program's socket.
+    ours, theirs = tcp_pair()
+    with ours, theirs, daemon.client() as client:
+        wanted = struct.pack("ii", 1, 7)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, wanted)
+        number = client.start(ours, "server", profile="ecdsa")
+        theirs.sendall(b"no TLS at all")
+        assert client.reply(number).outcome == "poisoned"
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == wanted
