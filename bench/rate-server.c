@@ -69,18 +69,22 @@ static struct accepted accepted[8192];
 
 static void begin(struct handshake_client *client, int fd, const char *profile)
 {
-	for (size_t i = 0; i < sizeof(accepted) / sizeof(accepted[0]); i++)
-		if (!accepted[i].handshake) {
-			struct handshake *handshake = handshake_new();
+	struct handshake *handshake = handshake_new();
+	size_t i = 0;
 
-			if (!handshake || handshake_set_role(handshake, HANDSHAKE_SERVER) ||
-			    handshake_set_profile(handshake, profile) ||
-			    handshake_client_start(client, handshake, fd))
-				die("cannot begin a handshake: %s", strerror(errno));
-			accepted[i] = (struct accepted){handshake, fd};
-			return;
-		}
-	close(fd);
+	if (!handshake || handshake_set_role(handshake, HANDSHAKE_SERVER) ||
+	    handshake_set_profile(handshake, profile))
+		die("cannot make a request: %s", strerror(errno));
+	while (i < sizeof(accepted) / sizeof(accepted[0]) && accepted[i].handshake)
+		i++;
+	/* A peer that has left already is no reason to end. */
+	if (i == sizeof(accepted) / sizeof(accepted[0]) ||
+	    handshake_client_start(client, handshake, fd)) {
+		close(fd);
+		handshake_free(handshake);
+		return;
+	}
+	accepted[i] = (struct accepted){handshake, fd};
 }
 
 static void end(struct handshake *handshake)
