@@ -17,13 +17,13 @@
 enum {
 	USERS = 1024, /* that are told apart; a power of two */
 	USER_PROBES = 64,
-	PROCESSES = 256, /* at once, of all generations */
+	/* At once: two generations with the most workers and relays, and old ones that still finish. */
+	PROCESSES = 2048,
 	GAUGES = COUNTERS - COUNTER_CLIENTS,
 };
 
 /* What one process holds, so that the supervisor can give it back when the process dies. */
 struct process {
-	_Atomic pid_t pid; /* 0: free */
 	_Atomic int64_t gauges[GAUGES];
 	_Atomic uint32_t held[PLACES][USERS];
 };
@@ -35,6 +35,7 @@ struct shared {
 	 * stays right without a lock; 0 is free, else uid + 1. */
 	_Atomic uint32_t users[USERS];
 	_Atomic uint32_t held[PLACES][USERS];
+	_Atomic pid_t pids[PROCESSES]; /* 0: free; apart, so that a search leaves the rest alone */
 	struct process processes[PROCESSES];
 };
 
@@ -167,16 +168,16 @@ static struct process *counters_process(struct counters *counters)
 		return counters->process;
 	pid = getpid();
 	counters->forks = forks;
-	counters->known = true;
 	counters->process = NULL;
 	for (size_t i = 0; i < PROCESSES && !counters->process; i++) {
 		pid_t expected = 0;
 
-		if (atomic_compare_exchange_strong(&counters->shared->processes[i].pid, &expected,
-						   pid) ||
+		if (atomic_compare_exchange_strong(&counters->shared->pids[i], &expected, pid) ||
 		    expected == pid)
 			counters->process = &counters->shared->processes[i];
 	}
+	/* Where all are taken, one may be free the next time. */
+	counters->known = counters->process != NULL;
 	return counters->process;
 }
 
@@ -325,7 +326,7 @@ bool counters_take_place(struct counters *counters, enum place place, uid_t uid,
 static struct process *process_find(struct counters *counters, pid_t pid)
 {
 	for (size_t i = 0; i < PROCESSES && pid > 0; i++)
-		if (atomic_load(&counters->shared->processes[i].pid) == pid)
+		if (atomic_load(&counters->shared->pids[i]) == pid)
 			return &counters->shared->processes[i];
 	return NULL;
 }
@@ -375,7 +376,7 @@ void counters_forget_process(struct counters *counters, pid_t pid)
 	for (size_t i = 0; i < PROCESSES; i++) {
 		struct process *process = &counters->shared->processes[i];
 
-		if (atomic_load(&process->pid) != pid)
+		if (atomic_load(&counters->shared->pids[i]) != pid)
 			continue;
 		for (size_t place = 0; place < PLACES; place++)
 			for (size_t row = 0; row < USERS; row++) {
@@ -387,6 +388,6 @@ void counters_forget_process(struct counters *counters, pid_t pid)
 				cell_give(&counters->shared->totals[bound_of(place)], held);
 			}
 		process_forget_gauges(counters, process);
-		atomic_store(&process->pid, 0);
+		atomic_store(&counters->shared->pids[i], 0);
 	}
 }

@@ -176,6 +176,36 @@ static void a_place_that_nobody_inherited_goes_with_its_worker(void **state)
 	assert_true(counters_take_place(counters, PLACE_RELAYED, 1, 1, 1));
 }
 
+/* Two generations of 256 workers, and whatever else there is. */
+static void as_many_processes_as_can_be_configured_find_room(void **state)
+{
+	enum { MANY = 1100 };
+	struct counters *counters = *state;
+	int hold[2], served = 0, status;
+
+	assert_int_equal(pipe(hold), 0);
+	for (int i = 0; i < MANY; i++) {
+		pid_t pid = fork();
+		char none;
+
+		assert_true(pid >= 0);
+		if (pid > 0)
+			continue;
+		close(hold[1]);
+		served = counters_take_place(counters, PLACE_HANDSHAKE, 7, 0, 0);
+		if (read(hold[0], &none, 1) < 0)
+			served = 0;
+		_exit(served ? 0 : 1);
+	}
+	close(hold[0]);
+	close(hold[1]);
+	for (int i = 0; i < MANY; i++) {
+		assert_true(wait(&status) > 0);
+		served += status == 0;
+	}
+	assert_int_equal(served, MANY);
+}
+
 static void bounds_of_zero_bind_nobody(void **state)
 {
 	for (int i = 0; i < 5000; i++)
@@ -283,6 +313,8 @@ int main(void)
 					    teardown),
 	    cmocka_unit_test_setup_teardown(
 		a_place_beyond_the_total_is_refused_and_costs_the_user_nothing, setup, teardown),
+	    cmocka_unit_test_setup_teardown(as_many_processes_as_can_be_configured_find_room, setup,
+					    teardown),
 	    cmocka_unit_test_setup_teardown(bounds_of_zero_bind_nobody, setup, teardown),
 	    cmocka_unit_test_setup_teardown(more_users_than_can_be_told_apart_are_all_served, setup,
 					    teardown),
