@@ -73,6 +73,8 @@ int certificate_file_read(const char *path, const char *what, unsigned most,
 
 	if (file_read(path, what, CERTIFICATE_FILE_MAX, &file, problem) < 0)
 		return -1;
+	if (file_check_writers(&file, path, what, problem) < 0)
+		goto fail;
 	if (strlen(file.data) != file.size) {
 		problem_set(problem, "%s \"%s\" is not PEM text: it has a NUL byte", what, path);
 		goto fail;

@@ -74,6 +74,17 @@ fail:
 	return -1;
 }
 
+int file_check_writers(const struct file *file, const char *path, const char *what,
+		       struct problem *problem)
+{
+	if (!(file->status.st_mode & S_IWOTH))
+		return 0;
+	return problem_set(problem,
+			   "%s \"%s\": everybody on this machine may write to the file (mode %04o);"
+			   " chmod o-w it, and look at what is in it",
+			   what, path, (unsigned)file->status.st_mode & 07777);
+}
+
 void file_done(struct file *file)
 {
 	if (file->data)

@@ -19,6 +19,9 @@ struct file {
  * refused). */
 int file_read(const char *path, const char *what, size_t limit, struct file *ret_file,
 	      struct problem *problem);
+/* Whoever can write to the file decides what is believed: 0, or -1 and a sentence where everybody can. */
+int file_check_writers(const struct file *file, const char *path, const char *what,
+		       struct problem *problem);
 /* Wipes and frees. */
 void file_done(struct file *file);
 

@@ -211,6 +211,8 @@ int revocation_read(const char *path, struct revocation **ret_revocation, struct
 	revocation = calloc(1, sizeof(*revocation));
 	if (!revocation)
 		error = problem_set(problem, "out of memory");
+	else if (file_check_writers(&file, path, "revocation-list", problem) < 0)
+		error = -1;
 	else if (strlen(file.data) != file.size)
 		error = problem_set(problem,
 				    "revocation-list \"%s\" is not PEM text: it has a NUL byte;"

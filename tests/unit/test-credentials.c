@@ -514,6 +514,25 @@ static void refuses_a_trust_that_is_damaged_in_part(void **state)
 	gnutls_free(text);
 }
 
+static void refuses_what_everybody_may_write(void **state)
+{
+	const char *const profile = DAEMON "[profile a]\nrole = client\ntrust = trust.pem\n"
+					   "revocation-list = all.crl\n";
+
+	(void)state;
+	pki_write_list("all.crl", root, NULL, 0, -100, 100);
+	loaded_free(load(profile));
+	chmod(pki_path("trust.pem"), 0666);
+	assert_says(refusal(profile), "everybody on this machine may write");
+	assert_says(refusal(profile), "mode 0666");
+	chmod(pki_path("trust.pem"), 0644);
+	chmod(pki_path("all.crl"), 0646);
+	assert_says(refusal(profile), "revocation-list \"");
+	assert_says(refusal(profile), "everybody on this machine may write");
+	chmod(pki_path("all.crl"), 0644);
+	loaded_free(load(profile));
+}
+
 static void finds_one_of_ten_thousand_names(void **state)
 {
 	struct server_names *names = server_names_new();
@@ -576,6 +595,7 @@ int main(void)
 	    cmocka_unit_test(names_the_profile_and_its_line),
 	    cmocka_unit_test(shares_one_trust_between_profiles),
 	    cmocka_unit_test(refuses_a_trust_that_is_damaged_in_part),
+	    cmocka_unit_test(refuses_what_everybody_may_write),
 	    cmocka_unit_test(finds_one_of_ten_thousand_names),
 	};
 
