@@ -168,20 +168,18 @@ class Endpoint:
                 return b""
 
     def recv_exactly(self, size):
-        data = b""
+        data = bytearray()
         while len(data) < size:
             more = self.recv(size - len(data))
             assert more, f"{len(data)} of {size} bytes came"
             data += more
-        return data
+        return bytes(data)
 
     def recv_all(self):
-        data = b""
-        while True:
-            more = self.recv()
-            if not more:
-                return data
+        data = bytearray()
+        while more := self.recv():
             data += more
+        return bytes(data)
 
     def try_handshake(self):
         """The handshake and one read, whatever comes of it; for looking at the alerts after."""

@@ -406,7 +406,7 @@ def test_profile_s_deadline_holds_where_the_request_asks_for_more(daemon, client
 @roles
 def test_one_byte_at_a_time_does_not_move_the_deadline(role, daemon, client, pki):
     ours, theirs = tcp_pair()
-    limit = milliseconds(1500)
+    limit = milliseconds(600)
     if role == "server":
         peer = Endpoint(theirs, context("client", pki.trust), "localhost")
     else:

@@ -331,6 +331,7 @@ def idle_level(one, pids):
     return one.descriptors(pids), one.memory(pids)
 
 
+@pytest.mark.many
 @pytest.mark.timeout(400 * SLOW)
 def test_established_connections_cost_the_workers_nothing(make_daemon, profiles, record_path):
     """Invariant 5. With relay records the relay has them, but the workers must not."""
@@ -375,6 +376,7 @@ def test_closed_relayed_connections_cost_the_relay_nothing(relay_records, make_d
     wait_until(lambda: one.descriptors(one.relays()) <= descriptors, 20, "the descriptors' end")
 
 
+@pytest.mark.many
 def test_failed_handshakes_leave_nothing(make_daemon, profiles, pki):
     one = make_daemon(profiles())
     client = one.client()

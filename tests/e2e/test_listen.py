@@ -267,13 +267,14 @@ def test_full_queue_stops_the_accepting_and_loses_nothing(make_daemon, pki, reco
                                                       timeout_ms=milliseconds(60000))},
                       {"handshakes-per-user": 100, "relayed-per-user": 3000,
                        "relayed-total": 3000})
-    count = 1000
+    count = 500
     with Program(one.socket) as program, Crowd(program.address, pki.trust, count) as crowd:
+        assert crowd.run(lambda: crowd.complete > 0)
         # Until nothing moves any more: the program takes nothing.
         seen = -1
         while crowd.complete != seen:
             seen = crowd.complete
-            crowd.run(lambda: crowd.complete == count, 1)
+            crowd.run(lambda: crowd.complete == count, 0.4)
         assert 0 < crowd.complete < count, "nothing bounds what waits for the program"
         assert one.status()["listenings"] >= 1
         taking = in_thread(lambda: [program.take(60) for _ in range(count)])

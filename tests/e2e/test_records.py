@@ -218,7 +218,7 @@ def test_both_directions_at_once(connect):
     there, back = os.urandom(6 << 20), os.urandom(6 << 20)
     receiving = in_thread(one.recv_exactly, len(there))
     sending = in_thread(one.send, back)
-    got = b""
+    got = bytearray()
     # One thread for the peer: its object knows no lock.
     one.theirs.setblocking(False)
     view, queued = memoryview(there), b""
