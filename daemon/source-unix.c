@@ -476,9 +476,13 @@ static void source_turn_away(int fd, const struct config *config)
 static int source_new(struct worker *worker, int fd, const struct caller *caller)
 {
 	struct source *source = calloc(1, sizeof(*source));
+	/* The kernel doubles it: room for some replies, and for the largest packet. Descriptors that
+	 * nobody takes out of a queue count against all processes of this user (ETOOMANYREFS). */
+	const int queue = HANDSHAKE_PACKET_SIZE;
 
 	if (!source)
 		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &queue, sizeof(queue));
 	source->worker = worker;
 	source->fd = fd;
 	source->caller = *caller;

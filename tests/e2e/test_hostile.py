@@ -13,7 +13,7 @@ import pytest
 
 import daemon as daemon_module
 import protocol
-from endpoint import tcp_pair
+from endpoint import Endpoint, context, tcp_pair
 from scale import seconds, wait_until
 from test_requests import works
 
@@ -119,3 +119,27 @@ def test_linger_of_a_failed_handshake_stays_the_program_s(daemon):
         theirs.sendall(b"no TLS at all")
         assert client.reply(number).outcome == "poisoned"
         assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == wanted
+
+
+def test_replies_that_nobody_reads_are_few(make_daemon, profiles, pki):
+    # Each may hold descriptors in the kernel's queue, which count against all of the daemon.
+    one = make_daemon(profiles, {"workers": 1})
+    trusting, peers = context("client", pki.trust), []
+    with one.client() as client:
+        for _ in range(100):
+            ours, theirs = tcp_pair()
+            peers.append(theirs)
+            theirs.settimeout(seconds(2))
+            client.start(ours, "server", profile="ecdsa")
+            ours.close()
+            try:
+                Endpoint(theirs, trusting, "localhost").handshake()
+            except TimeoutError:
+                break
+        assert 16 <= len(peers) <= 64
+        works(one, pki)
+        # It goes on as soon as they are read.
+        for number in range(1, len(peers)):
+            assert client.reply(number).outcome == "established"
+    for theirs in peers:
+        theirs.close()
