@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -18,7 +19,7 @@ enum {
 	PATIENCE_US = 2000,
 	CLOSERS_MAX = 8,
 	WAITING_MANY = 64, /* so many wait only if the threads are held up */
-	WAITING_MAX = 256,
+	ROOM_FIRST = 256,
 	CLOSER_STACK = 65536,
 	BLAMED_MAX = 16,
 };
@@ -27,8 +28,8 @@ enum {
 static struct {
 	pthread_mutex_t lock;
 	unsigned threads;
-	unsigned waiting;
-	int fds[WAITING_MAX];
+	unsigned waiting, room;
+	int *fds; /* no more than the process may have open */
 } closers = {.lock = PTHREAD_MUTEX_INITIALIZER};
 static uid_t blamed[BLAMED_MAX]; /* a ring */
 static unsigned blamed_count;
@@ -119,14 +120,29 @@ static bool closer_start(void)
 	return started;
 }
 
-/* Leaves it to the threads. Beyond what can wait it stays open: a lost number is the lesser evil, and
- * foreign_is_stuck() has told before. */
+/* With the lock held. */
+static bool closers_have_room(void)
+{
+	unsigned room = closers.room ? closers.room * 2 : ROOM_FIRST;
+	int *larger;
+
+	if (closers.waiting < closers.room)
+		return true;
+	larger = reallocarray(closers.fds, room, sizeof(*larger));
+	if (!larger)
+		return false;
+	closers.fds = larger;
+	closers.room = room;
+	return true;
+}
+
+/* Leaves it to the threads. Without memory it stays open: a lost number is the lesser evil. */
 static void closers_add(int fd)
 {
 	bool more;
 
 	pthread_mutex_lock(&closers.lock);
-	if (closers.waiting < WAITING_MAX)
+	if (closers_have_room())
 		closers.fds[closers.waiting++] = fd;
 	more = closers.threads < CLOSERS_MAX;
 	closers.threads += more;

@@ -4,11 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -140,6 +143,48 @@ static void many_files_are_all_closed(void **state)
 	assert_false(foreign_is_blamed(7));
 }
 
+/* A close() that waits as that of a FUSE file does, for as long as this is held. */
+static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+static atomic_bool holding;
+static int held_from;
+
+int close(int fd)
+{
+	if (holding && fd >= held_from) {
+		pthread_mutex_lock(&held);
+		pthread_mutex_unlock(&held);
+	}
+	return (int)syscall(SYS_close, fd);
+}
+
+static void many_files_that_are_held_up_are_closed_in_the_end(void **state)
+{
+	enum { MANY = 600 };
+	int fds[MANY], last = 0;
+
+	(void)state;
+	for (int i = 0; i < MANY; i++)
+		fds[i] = open("/dev/null", O_RDONLY);
+	held_from = fds[0];
+	pthread_mutex_lock(&held);
+	holding = true;
+	for (int i = 0; i < MANY; i++)
+		foreign_close(fds[i]);
+	assert_true(foreign_is_stuck());
+	foreign_blame(7);
+	assert_true(foreign_is_blamed(7));
+	assert_false(foreign_is_blamed(8));
+	holding = false;
+	pthread_mutex_unlock(&held);
+	for (int i = 0; i < 500 && last < MANY; i++) {
+		usleep(10000);
+		for (last = 0; last < MANY && fcntl(fds[last], F_GETFD) < 0; last++)
+			;
+	}
+	assert_int_equal(last, MANY);
+	assert_false(foreign_is_blamed(7));
+}
+
 static void an_accept_does_not_wait_and_takes_who_is_there(void **state)
 {
 	struct sockaddr_in address;
@@ -168,6 +213,7 @@ int main(void)
 	    cmocka_unit_test(a_lingering_close_does_not_wait),
 	    cmocka_unit_test(a_lingering_socket_in_a_queue_does_not_wait),
 	    cmocka_unit_test(many_files_are_all_closed),
+	    cmocka_unit_test(many_files_that_are_held_up_are_closed_in_the_end),
 	    cmocka_unit_test(an_accept_does_not_wait_and_takes_who_is_there),
 	};
 
