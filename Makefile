@@ -35,7 +35,7 @@ SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-
 else ifeq ($(SANITIZE),thread)
 SANITIZERS := -fsanitize=thread -DSANITIZED
 else ifeq ($(SANITIZE),valgrind)
-SANITIZERS := -DSANITIZED -DSANDBOX_WITHOUT_FILTER
+SANITIZERS := -DSANITIZED
 endif
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Iinclude -Ilibhandshake -DVERSION='"$(VERSION)"' $(SYSTEMD) \
 	$(WARNINGS) $(HARDENING) $(SANITIZERS) -MMD -MP $(CFLAGS)
