@@ -48,15 +48,12 @@ static void descriptors_keep(const int *keep, unsigned count)
 	close_range(first, ~0U, 0);
 }
 
+/* The mask stays: what the supervisor takes is blocked, over an exec, too, until the child is ready. */
 static void signals_reset(void)
 {
-	sigset_t none;
-
 	for (int number = 1; number < NSIG; number++)
 		if (number != SIGKILL && number != SIGSTOP)
 			signal(number, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 int child_start(struct child *child, const int *keep, unsigned keep_count,

@@ -31,7 +31,8 @@ enum {
 int64_t now_ms(void);
 
 /* Forks. The child keeps the standard descriptors and those in keep (-1 is skipped), gets the signal
- * mask and dispositions that a program starts with, and exits with what run gives. 0 or -1. */
+ * dispositions that a program starts with, and exits with what run gives. The signal mask stays the
+ * caller's: the child sets its own when it has its handlers. 0 or -1. */
 int child_start(struct child *child, const int *keep, unsigned keep_count,
 		int (*run)(void *context), void *context, struct problem *problem);
 /* Takes note of its death: logs it unless it was wanted, and sets start_ms. */

@@ -247,6 +247,17 @@ static struct event *add_event(struct event_base *base, evutil_socket_t fd, shor
 	return event;
 }
 
+/* Who starts the process has blocked them, so that none came while it would have been its death. */
+static void unblock_signals(void)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigprocmask(SIG_UNBLOCK, &signals, NULL);
+}
+
 int relay_intake_run(struct event_base *base, int socket, struct counters *counters,
 		     const struct relay_limits *limits)
 {
@@ -260,8 +271,10 @@ int relay_intake_run(struct event_base *base, int socket, struct counters *count
 	intake.request_event = add_event(base, socket, EV_READ, on_request, &intake);
 	intake.term_event = add_event(base, SIGTERM, EV_SIGNAL, on_signal, &intake);
 	intake.interrupt_event = add_event(base, SIGINT, EV_SIGNAL, on_signal, &intake);
-	if (intake.request_event && intake.term_event && intake.interrupt_event)
+	if (intake.request_event && intake.term_event && intake.interrupt_event) {
+		unblock_signals();
 		result = event_base_dispatch(base) < 0 ? -EIO : 0;
+	}
 	relay_connection_cut_all(&intake.surroundings);
 	if (intake.interrupt_event)
 		event_free(intake.interrupt_event);

@@ -17,6 +17,7 @@ struct relay_limits {
 /*
  * Serves until no more can come and none is left: socket (workers' SOCK_SEQPACKET, stays the caller's)
  * is at its end, or SIGTERM or SIGINT came; a second such signal cuts the connections that are left.
+ * The two should be blocked; they are unblocked here, when they no longer kill what waits in socket.
  * foreign_start() must have been called. 0, or -errno.
  */
 int relay_intake_run(struct event_base *base, int socket, struct counters *counters,

@@ -109,11 +109,25 @@ static unsigned raise_descriptor_limit(unsigned total)
 	return descriptors;
 }
 
+/* SIGTERM and SIGINT come blocked, and stay so until the loop can hear them: requests may be waiting. */
+static void set_signals(void)
+{
+	sigset_t blocked;
+
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGTERM);
+	sigaddset(&blocked, SIGINT);
+	sigprocmask(SIG_SETMASK, &blocked, NULL);
+}
+
 int relay_main(int argc, char **argv)
 {
 	struct arguments arguments = {0};
 	struct problem problem = {""};
 
+	set_signals();
 	if (read_arguments(argc, argv, &arguments) < 0)
 		return 2;
 	log_set_level(arguments.level);
@@ -124,8 +138,6 @@ int relay_main(int argc, char **argv)
 			  strerror(errno));
 		return 1;
 	}
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGHUP, SIG_IGN);
 	struct relay_limits limits = {arguments.total, arguments.per_user,
 				      raise_descriptor_limit(arguments.total)};
 	int result = foreign_start();

@@ -40,7 +40,7 @@ static int relay_child(int socket, unsigned per_user)
 	return result == 0 ? 0 : 4;
 }
 
-void relay_start(struct relay *relay, unsigned per_user)
+void relay_prepare(struct relay *relay)
 {
 	int pair[2];
 
@@ -48,14 +48,33 @@ void relay_start(struct relay *relay, unsigned per_user)
 		counters = counters_new();
 	assert_non_null(counters);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	relay->socket = pair[0];
+	relay->other = pair[1];
+}
+
+/* The program's and the peer's ends are not the relay's: it would never see them closed. */
+static void descriptors_keep(int one, int other)
+{
+	for (int fd = STDERR_FILENO + 1; fd < 256; fd++)
+		if (fd != one && fd != other)
+			close(fd);
+}
+
+void relay_run(struct relay *relay, unsigned per_user)
+{
 	relay->pid = fork();
 	if (relay->pid == 0) {
-		close(pair[0]);
-		exit(relay_child(pair[1], per_user));
+		descriptors_keep(relay->other, counters_fd(counters));
+		exit(relay_child(relay->other, per_user));
 	}
 	assert_true(relay->pid > 0);
-	close(pair[1]);
-	relay->socket = pair[0];
+	close(relay->other);
+}
+
+void relay_start(struct relay *relay, unsigned per_user)
+{
+	relay_prepare(relay);
+	relay_run(relay, per_user);
 }
 
 uint64_t now_ms(void)

@@ -17,12 +17,17 @@ enum { PATIENCE = 20000 /* milliseconds */ };
 struct relay {
 	pid_t pid;
 	int socket; /* the worker's end */
+	int other;  /* the relay's, until it runs */
 };
 
 /* Shared by the test and all of its relays, from the first one on. */
 extern struct counters *counters;
 
+/* Makes the socket, where requests can wait. */
+void relay_prepare(struct relay *relay);
 /* Runs the relay's loop in a child. */
+void relay_run(struct relay *relay, unsigned per_user);
+/* Both. */
 void relay_start(struct relay *relay, unsigned per_user);
 /* Waits until there are as many relayed connections. */
 void relay_await(uint64_t connections);

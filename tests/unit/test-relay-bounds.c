@@ -74,13 +74,23 @@ static void takes_the_place_that_the_worker_held_without_a_gap(void **state)
 	relay_stop(&relay);
 }
 
+static void assert_takes_no_more(const struct relay *relay)
+{
+	struct fixture_link late;
+	char reason[256];
+	int program, state;
+
+	fixture_link_open(&late, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	assert_int_equal(offload_relay_start(relay->socket, getuid(), late.our_fd, &late.keys,
+					     &program, &state, reason, sizeof(reason)),
+			 -EPIPE);
+	fixture_link_close(&late);
+}
+
 static void survives_being_told_to_stop_until_its_connections_end(void **state)
 {
 	struct relay relay;
 	struct connection connection;
-	struct fixture_link late;
-	char reason[256];
-	int program, state_fd;
 
 	(void)state;
 	relay_start(&relay, 0);
@@ -94,16 +104,36 @@ static void survives_being_told_to_stop_until_its_connections_end(void **state)
 		program_says(&connection, "still here");
 		peer_hears(&connection, "still here");
 	}
-	fixture_link_open(&late, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
-	assert_int_equal(offload_relay_start(relay.socket, getuid(), late.our_fd, &late.keys,
-					     &program, &state_fd, reason, sizeof(reason)),
-			 -EPIPE);
-	fixture_link_close(&late);
+	assert_takes_no_more(&relay);
 	close(relay.socket);
 	program_says(&connection, "alone");
 	peer_hears(&connection, "alone");
 	connection_close(&connection);
 	relay_reap(&relay);
+}
+
+static void is_not_killed_by_a_signal_before_it_listens(void **state)
+{
+	struct relay relay;
+	struct connection connection;
+	sigset_t term;
+
+	(void)state;
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	relay_prepare(&relay);
+	connection_open(&connection, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true); /* it waits */
+	sigprocmask(SIG_BLOCK, &term, NULL); /* as the supervisor has it */
+	relay_run(&relay, 0);
+	kill(relay.pid, SIGTERM);
+	sigprocmask(SIG_UNBLOCK, &term, NULL);
+	for (unsigned n = 0; n < 3; n++) {
+		program_says(&connection, "still here");
+		peer_hears(&connection, "still here");
+	}
+	assert_takes_no_more(&relay); /* the signal is not lost */
+	connection_close(&connection);
+	relay_stop(&relay);
 }
 
 static void cuts_its_connections_when_told_twice(void **state)
@@ -241,6 +271,7 @@ int main(void)
 	    cmocka_unit_test(refuses_beyond_the_bound_and_says_so_to_both),
 	    cmocka_unit_test(takes_the_place_that_the_worker_held_without_a_gap),
 	    cmocka_unit_test(survives_being_told_to_stop_until_its_connections_end),
+	    cmocka_unit_test(is_not_killed_by_a_signal_before_it_listens),
 	    cmocka_unit_test(cuts_its_connections_when_told_twice),
 	    cmocka_unit_test(is_not_held_up_by_descriptors_in_the_stream),
 	    cmocka_unit_test(is_not_held_up_by_a_lingering_connection),
