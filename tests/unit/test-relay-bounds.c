@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "handshake-protocol.h"
@@ -196,12 +197,19 @@ static void is_not_held_up_by_descriptors_in_the_stream(void **state)
 	connection_open(&other, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
 	connection_open(&hostile, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
 	memcpy(CMSG_DATA(&control.header), &hanging, sizeof(int));
+	/* The relay sleeps until the last descriptor is on its way to it. */
+	kill(relay.pid, SIGSTOP);
+	assert_int_equal(waitpid(relay.pid, NULL, WUNTRACED), relay.pid);
 	ssize_t sent = sendmsg(hostile.program, &message, MSG_NOSIGNAL);
 	if (sent < 0) { /* Linux 6.16 and newer refuse it for the relay */
 		assert_int_equal(errno, EPERM);
+		setsockopt(hanging, SOL_SOCKET, SO_LINGER, &(struct linger){0, 0},
+			   sizeof(struct linger));
+		kill(relay.pid, SIGCONT);
 	} else {
-		close(hanging); /* the relay has the last one now, or soon */
+		close(hanging);
 		hanging = -1;
+		kill(relay.pid, SIGCONT);
 		assert_int_equal(peer_recv(&hostile, &byte, 1), GNUTLS_E_FATAL_ALERT_RECEIVED);
 		program_hears_end(&hostile, HANDSHAKE_RELAY_TRUNCATED << 8);
 	}
