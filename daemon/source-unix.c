@@ -23,6 +23,7 @@
 #include "request.h"
 #include "socket.h"
 #include "status.h"
+#include "turn-away.h"
 
 enum {
 	BUCKETS = 64,
@@ -457,21 +458,6 @@ static void source_readable(evutil_socket_t fd, short events, void *context)
 
 /* ---- Connections --------------------------------------------------------------------------- */
 
-static void source_turn_away(int fd, const struct config *config)
-{
-	struct failure failure = {0};
-	struct reply reply;
-
-	failure_set(
-	    &failure, FAILURE_BUSY, true,
-	    "As many programs are connected as [daemon] clients-total (%u) allows, or half of them "
-	    "for one user: try again",
-	    config->clients_total);
-	reply_build_refusal(&reply, 0, &failure);
-	message_send(fd, &reply.writer, NULL, 0);
-	foreign_close(fd);
-}
-
 /* Takes fd. -1: there is no memory. */
 static int source_new(struct worker *worker, int fd, const struct caller *caller)
 {
@@ -517,10 +503,10 @@ void source_adopt(struct worker *worker, int fd)
 		foreign_close(fd);
 	} else if (!counters_take_place(counters, PLACE_CLIENT, caller.uid,
 					worker_clients_per_user(config), config->clients_total)) {
-		source_turn_away(fd, config);
+		turn_away(fd, &caller, config);
 	} else if (source_new(worker, fd, &caller) < 0) {
 		counters_give_place(counters, PLACE_CLIENT, caller.uid);
-		source_turn_away(fd, config);
+		turn_away(fd, &caller, config);
 	}
 }
 

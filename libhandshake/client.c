@@ -22,10 +22,12 @@ struct handshake_client {
 	/* Ids of cancellations that wait for room in the queue. */
 	uint64_t *cancels;
 	size_t cancel_count, cancel_room;
-	bool send_closed;        /* the daemon takes nothing any more; answers may still wait */
-	bool reset_seen;         /* the daemon left requests unread */
-	int closed;              /* an errno: the daemon is gone, nothing is under way */
-	char *farewell;          /* a sentence of the daemon that belonged to no request */
+	bool send_closed;     /* the daemon takes nothing any more; answers may still wait */
+	bool reset_seen;      /* the daemon left requests unread */
+	int closed;           /* an errno: the daemon is gone, nothing is under way */
+	char *farewell;       /* a sentence of the daemon that belonged to no request, */
+	char *farewell_class; /* its class, and whether it is worth another attempt */
+	bool farewell_retry;
 	struct message incoming; /* large, hence not on the stack of a program's event loop */
 };
 
@@ -120,6 +122,23 @@ static struct handshake *client_find(const struct handshake_client *client, cons
 
 /* ---- Sending ------------------------------------------------------------------------------- */
 
+static bool error_is_of_connection(int error)
+{
+	return error == EPIPE || error == ECONNRESET || error == ENOTCONN;
+}
+
+/* A request that could not be sent: for the reason that the daemon gave before it closed, if it did. */
+static void client_fail_request(const struct handshake_client *client, struct handshake *handshake,
+				int error)
+{
+	if (error_is_of_connection(error) && client->farewell && client->farewell_class)
+		result_fail(handshake, HANDSHAKE_UNTOUCHED, client->farewell_class,
+			    error_of_class(client->farewell_class), client->farewell_retry, "%s",
+			    client->farewell);
+	else
+		request_fail(handshake, error);
+}
+
 /* The daemon takes no more requests: those that wait have not touched their sockets. */
 static void client_close_sending(struct handshake_client *client)
 {
@@ -128,14 +147,9 @@ static void client_close_sending(struct handshake_client *client)
 	client->send_closed = true;
 	client->cancel_count = 0;
 	while ((handshake = client_first(&client->waiting))) {
-		request_fail(handshake, EPIPE);
+		client_fail_request(client, handshake, EPIPE);
 		client_lend(client, handshake, STAGE_ENDED);
 	}
-}
-
-static bool error_is_of_connection(int error)
-{
-	return error == EPIPE || error == ECONNRESET || error == ENOTCONN;
 }
 
 static int client_send(struct handshake_client *client, const struct handshake *handshake)
@@ -159,6 +173,16 @@ static int client_send_cancel(struct handshake_client *client, uint64_t id)
 	return message_send(client->fd, &writer, NULL, 0);
 }
 
+static bool client_receive(struct handshake_client *client);
+
+/* The daemon has closed: what did it say before? */
+static void client_hear_out(struct handshake_client *client)
+{
+	client->send_closed = true;
+	while (!client->closed && client_receive(client))
+		;
+}
+
 static void client_flush(struct handshake_client *client)
 {
 	struct handshake *handshake;
@@ -176,8 +200,10 @@ static void client_flush(struct handshake_client *client)
 		r = client_send(client, handshake);
 		if (r == -EAGAIN)
 			return;
-		if (r < 0 && error_is_of_connection(-r))
+		if (r < 0 && error_is_of_connection(-r)) {
+			client_hear_out(client);
 			return client_close_sending(client);
+		}
 		if (r < 0)
 			request_fail(handshake, -r);
 		client_lend(client, handshake, r < 0 ? STAGE_ENDED : STAGE_SENT);
@@ -202,9 +228,11 @@ int handshake_client_start(struct handshake_client *client, struct handshake *ha
 		r = client_send(client, handshake);
 	}
 	if (r < 0 && r != -EAGAIN) {
-		request_fail(handshake, -r);
-		if (error_is_of_connection(-r))
+		if (error_is_of_connection(-r)) {
+			client_hear_out(client);
 			client_close_sending(client);
+		}
+		client_fail_request(client, handshake, -r);
 		errno = handshake->failure_errno;
 		return -1;
 	}
@@ -239,6 +267,17 @@ static void client_break(struct handshake_client *client, const char *what)
 	client_close(client, HANDSHAKE_CLASS_INTERNAL, EPROTO, false, sentence);
 }
 
+static void client_take_farewell(struct handshake_client *client, const struct message *message,
+				 const char *sentence)
+{
+	const char *class = message_get(message, HANDSHAKE_KEY_CLASS, 0);
+	const char *retry = message_get(message, HANDSHAKE_KEY_RETRY, 0);
+
+	client->farewell = strdup(sentence);
+	client->farewell_class = class ? strdup(class) : NULL;
+	client->farewell_retry = retry && strcmp(retry, "yes") == 0;
+}
+
 static void client_take(struct handshake_client *client, struct message *message)
 {
 	char wrong[256];
@@ -254,7 +293,7 @@ static void client_take(struct handshake_client *client, struct message *message
 	id = message_get(message, HANDSHAKE_KEY_ID, 0);
 	sentence = message_get(message, HANDSHAKE_KEY_ERROR, 0);
 	if (!id && sentence && !client->farewell)
-		client->farewell = strdup(sentence);
+		client_take_farewell(client, message, sentence);
 	handshake = id ? client_find(client, id) : NULL;
 	if (!handshake)
 		return; /* it was cancelled */
@@ -370,6 +409,7 @@ void handshake_client_free(struct handshake_client *client)
 	close(client->fd);
 	free(client->cancels);
 	free(client->farewell);
+	free(client->farewell_class);
 	free(client);
 	errno = saved;
 }
