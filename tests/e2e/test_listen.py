@@ -261,6 +261,7 @@ def test_program_that_is_killed_leaves_nothing(daemon, pki):
             os.waitpid(pid, 0)
 
 
+@pytest.mark.many
 @pytest.mark.timeout(240 * SLOW)
 def test_full_queue_stops_the_accepting_and_loses_nothing(make_daemon, pki, records):
     one = make_daemon({"ecdsa": daemon_module.profile(pki, records, "ecdsa",
