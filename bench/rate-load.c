@@ -35,8 +35,9 @@ static int connect_loopback(const struct sockaddr_in *address)
 
 	/* GnuTLS writes a client's last flight in two pieces. Nagle's algorithm would hold the second
 	 * until the server's delayed acknowledgement of the first: 40 ms that say nothing of servers. */
-	if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) || (connect(fd, (const struct sockaddr *)address, sizeof(*address)) &&
-		       errno != EINPROGRESS))
+	if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) ||
+	    (connect(fd, (const struct sockaddr *)address, sizeof(*address)) &&
+	     errno != EINPROGRESS))
 		die("cannot connect: %s", strerror(errno));
 	return fd;
 }

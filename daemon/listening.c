@@ -324,8 +324,7 @@ static void listening_watched(evutil_socket_t fd, short events, void *context)
 	int count = 0, r = 0;
 
 	(void)events;
-	while (!listening->broken &&
-	       (r = FOREIGN_GUARDED(message_receive(fd, &message))) > 0) {
+	while (!listening->broken && (r = FOREIGN_GUARDED(message_receive(fd, &message))) > 0) {
 		listening_packet(listening, &message);
 		if (++count > PATIENCE || foreign_is_stuck() ||
 		    outbox_waiting(listening->outbox) > 2UL * LISTENING_WAITING_MAX)

@@ -10,103 +10,108 @@
 #ifndef HANDSHAKE_PROTOCOL_H
 #define HANDSHAKE_PROTOCOL_H
 
-#define HANDSHAKE_PROTOCOL "handshake/1"
-#define HANDSHAKE_SOCKET_DEFAULT "/run/handshaked/socket"
+#define HANDSHAKE_PROTOCOL        "handshake/1"
+#define HANDSHAKE_SOCKET_DEFAULT  "/run/handshaked/socket"
 #define HANDSHAKE_SOCKET_VARIABLE "HANDSHAKED_SOCKET"
 
-#define HANDSHAKE_PACKET_SIZE 16384    /* bytes, the most that a message may have */
-#define HANDSHAKE_DESCRIPTORS_MAX 3    /* the most that the daemon sends with one message */
-#define HANDSHAKE_PEER_NAME_SIZE 254   /* bytes with the final NUL */
-#define HANDSHAKE_PROFILE_NAME_SIZE 64 /* bytes with the final NUL */
-#define HANDSHAKE_CHAIN_SIZE 262144    /* bytes, the most PEM text in a chain's memfd */
+#define HANDSHAKE_PACKET_SIZE       16384  /* bytes, the most that a message may have */
+#define HANDSHAKE_DESCRIPTORS_MAX   3      /* the most that the daemon sends with one message */
+#define HANDSHAKE_PEER_NAME_SIZE    254    /* bytes with the final NUL */
+#define HANDSHAKE_PROFILE_NAME_SIZE 64     /* bytes with the final NUL */
+#define HANDSHAKE_CHAIN_SIZE        262144 /* bytes, the most PEM text in a chain's memfd */
 
 /* Operations from the program. */
 #define HANDSHAKE_OP_HANDSHAKE "handshake" /* with one descriptor: a connected TCP socket */
-#define HANDSHAKE_OP_LISTEN "listen"       /* with one descriptor: a listening TCP socket */
-#define HANDSHAKE_OP_CANCEL "cancel"       /* with id; there is no answer to it nor to the cancelled */
-#define HANDSHAKE_OP_STATUS "status"       /* the daemon's state and counters */
+#define HANDSHAKE_OP_LISTEN    "listen"    /* with one descriptor: a listening TCP socket */
+#define HANDSHAKE_OP_CANCEL    "cancel" /* with id; there is no answer to it nor to the cancelled */
+#define HANDSHAKE_OP_STATUS    "status" /* the daemon's state and counters */
 /* Operations from the daemon. */
-#define HANDSHAKE_OP_REPLY "reply"           /* to handshake, and to anything that was refused */
-#define HANDSHAKE_OP_LISTENING "listening"   /* to listen: agreed */
+#define HANDSHAKE_OP_REPLY      "reply"      /* to handshake, and to anything that was refused */
+#define HANDSHAKE_OP_LISTENING  "listening"  /* to listen: agreed */
 #define HANDSHAKE_OP_CONNECTION "connection" /* on a listening: one established connection */
-#define HANDSHAKE_OP_COUNTERS "counters"     /* to status: key=number and key=word lines */
+#define HANDSHAKE_OP_COUNTERS   "counters"   /* to status: key=number and key=word lines */
 
 /* Keys of requests. */
-#define HANDSHAKE_KEY_ID "id"                 /* 1 to 2^63-1, chosen by the program; in every reply */
-#define HANDSHAKE_KEY_ROLE "role"             /* client | server; required with handshake */
-#define HANDSHAKE_KEY_PROFILE "profile"       /* default: "default" */
-#define HANDSHAKE_KEY_PEER_NAME "peer-name"   /* client: required unless the profile is insecure */
-#define HANDSHAKE_KEY_ALPN "alpn"             /* request: list with commas; reply: the one agreed on */
-#define HANDSHAKE_KEY_TIMEOUT_MS "timeout-ms" /* 1 to 2^31-1 */
-#define HANDSHAKE_KEY_RECORDS "records"       /* kernel | relay */
+#define HANDSHAKE_KEY_ID                  "id" /* 1 to 2^63-1, chosen by the program; in every reply */
+#define HANDSHAKE_KEY_ROLE                "role"    /* client | server; required with handshake */
+#define HANDSHAKE_KEY_PROFILE             "profile" /* default: "default" */
+#define HANDSHAKE_KEY_PEER_NAME           "peer-name" /* client: required unless the profile is insecure */
+#define HANDSHAKE_KEY_ALPN                "alpn" /* request: list with commas; reply: the one agreed on */
+#define HANDSHAKE_KEY_TIMEOUT_MS          "timeout-ms"          /* 1 to 2^31-1 */
+#define HANDSHAKE_KEY_RECORDS             "records"             /* kernel | relay */
 #define HANDSHAKE_KEY_CLIENT_CERTIFICATES "client-certificates" /* require */
 
 /* Keys of every reply and connection. */
 #define HANDSHAKE_KEY_OUTCOME "outcome" /* established | untouched | poisoned */
 
 /* Keys when established. */
-#define HANDSHAKE_KEY_VERSION "version"         /* TLS1.3 | TLS1.2 */
-#define HANDSHAKE_KEY_SUITE "suite"             /* IANA's name: TLS_AES_128_GCM_SHA256 */
-#define HANDSHAKE_KEY_CIPHER "cipher"           /* AES-128-GCM | AES-256-GCM | CHACHA20-POLY1305 | AES-128-CCM */
-#define HANDSHAKE_KEY_GROUP "group"             /* X25519, SECP256R1, … */
-#define HANDSHAKE_KEY_SERVER_NAME "server-name" /* the server_name that the client sent */
-#define HANDSHAKE_KEY_TRANSMIT "transmit"       /* kernel | relay */
-#define HANDSHAKE_KEY_RECEIVE "receive"         /* kernel | relay */
+#define HANDSHAKE_KEY_VERSION "version" /* TLS1.3 | TLS1.2 */
+#define HANDSHAKE_KEY_SUITE   "suite"   /* IANA's name: TLS_AES_128_GCM_SHA256 */
+#define HANDSHAKE_KEY_CIPHER \
+	"cipher" /* AES-128-GCM | AES-256-GCM | CHACHA20-POLY1305 | AES-128-CCM */
+#define HANDSHAKE_KEY_GROUP          "group"          /* X25519, SECP256R1, … */
+#define HANDSHAKE_KEY_SERVER_NAME    "server-name"    /* the server_name that the client sent */
+#define HANDSHAKE_KEY_TRANSMIT       "transmit"       /* kernel | relay */
+#define HANDSHAKE_KEY_RECEIVE        "receive"        /* kernel | relay */
 #define HANDSHAKE_KEY_RECORDS_REASON "records-reason" /* why not the kernel; absent with kernel */
-#define HANDSHAKE_KEY_RESUMED "resumed"         /* yes | no */
-#define HANDSHAKE_KEY_HANDSHAKE_US "handshake-us" /* microseconds from request to keys installed */
-#define HANDSHAKE_KEY_PEER "peer"               /* on a connection: ADDRESS:PORT, [ADDRESS6]:PORT */
+#define HANDSHAKE_KEY_RESUMED        "resumed"        /* yes | no */
+#define HANDSHAKE_KEY_HANDSHAKE_US   "handshake-us" /* microseconds from request to keys installed */
+#define HANDSHAKE_KEY_PEER           "peer" /* on a connection: ADDRESS:PORT, [ADDRESS6]:PORT */
 /* The peer's certificate; absent when it sent none. */
-#define HANDSHAKE_KEY_PEER_AUTHENTICATED "peer-authenticated" /* yes: verified; no: sent none, or not verified */
-#define HANDSHAKE_KEY_PEER_SUBJECT "peer-subject"   /* RFC 4514 */
-#define HANDSHAKE_KEY_PEER_ISSUER "peer-issuer"     /* RFC 4514 */
-#define HANDSHAKE_KEY_PEER_IDENTITY "peer-identity" /* repeated: dns:NAME, ip:ADDRESS, email:…, uri:… */
-#define HANDSHAKE_KEY_PEER_SHA256 "peer-sha256"     /* of the certificate's DER, 64 hexadecimal digits */
+#define HANDSHAKE_KEY_PEER_AUTHENTICATED \
+	"peer-authenticated" /* yes: verified; no: sent none, or not verified */
+#define HANDSHAKE_KEY_PEER_SUBJECT "peer-subject" /* RFC 4514 */
+#define HANDSHAKE_KEY_PEER_ISSUER  "peer-issuer"  /* RFC 4514 */
+#define HANDSHAKE_KEY_PEER_IDENTITY \
+	"peer-identity" /* repeated: dns:NAME, ip:ADDRESS, email:…, uri:… */
+#define HANDSHAKE_KEY_PEER_SHA256 \
+	"peer-sha256" /* of the certificate's DER, 64 hexadecimal digits */
 
-/* The descriptors that come with a message, in their order: "connection" (listen only), "relay" (use
- * it instead of the TCP socket), "relay-state" (a memfd, see struct handshake_relay_state), "chain"
- * (a memfd: PEM text). */
-#define HANDSHAKE_KEY_DESCRIPTORS "descriptors" /* names in order, separated by commas */
-#define HANDSHAKE_DESCRIPTOR_CONNECTION "connection"
-#define HANDSHAKE_DESCRIPTOR_RELAY "relay"
+/* The descriptors that come with a message, in their order: "connection" (listen, with the kernel's
+ * records), "relay" (use it instead of the TCP socket), "relay-state" (a memfd, see below), "chain" (a
+ * memfd: PEM text). */
+#define HANDSHAKE_KEY_DESCRIPTORS        "descriptors" /* names in order, separated by commas */
+#define HANDSHAKE_DESCRIPTOR_CONNECTION  "connection"
+#define HANDSHAKE_DESCRIPTOR_RELAY       "relay"
 #define HANDSHAKE_DESCRIPTOR_RELAY_STATE "relay-state"
-#define HANDSHAKE_DESCRIPTOR_CHAIN "chain"
+#define HANDSHAKE_DESCRIPTOR_CHAIN       "chain"
 
 /* Keys on failure. */
-#define HANDSHAKE_KEY_CLASS "class"               /* one of the classes below */
-#define HANDSHAKE_KEY_ERROR "error"               /* one sentence */
-#define HANDSHAKE_KEY_RETRY "retry"               /* yes | no */
-#define HANDSHAKE_KEY_ALERT "alert"               /* RFC 8446, 6: unknown_ca, … */
-#define HANDSHAKE_KEY_ALERT_NUMBER "alert-number" /* 48, … */
+#define HANDSHAKE_KEY_CLASS           "class"           /* one of the classes below */
+#define HANDSHAKE_KEY_ERROR           "error"           /* one sentence */
+#define HANDSHAKE_KEY_RETRY           "retry"           /* yes | no */
+#define HANDSHAKE_KEY_ALERT           "alert"           /* RFC 8446, 6: unknown_ca, … */
+#define HANDSHAKE_KEY_ALERT_NUMBER    "alert-number"    /* 48, … */
 #define HANDSHAKE_KEY_ALERT_DIRECTION "alert-direction" /* sent | received */
-#define HANDSHAKE_KEY_VERIFICATION "verification" /* what was wrong with the certificate, in words */
+#define HANDSHAKE_KEY_VERIFICATION \
+	"verification" /* what was wrong with the certificate, in words */
 
 /* Classes of failure. */
-#define HANDSHAKE_CLASS_REQUEST "request"           /* the request itself is wrong */
-#define HANDSHAKE_CLASS_DENIED "denied"             /* the policy does not allow it */
-#define HANDSHAKE_CLASS_BUSY "busy"                 /* a limit is reached: try again */
-#define HANDSHAKE_CLASS_UNSUPPORTED "unsupported"   /* kernel or library cannot do it here */
-#define HANDSHAKE_CLASS_TIMEOUT "timeout"           /* the deadline passed */
-#define HANDSHAKE_CLASS_CANCELLED "cancelled"       /* the program gave up */
-#define HANDSHAKE_CLASS_CLOSED "closed"             /* the peer ended or reset the TCP connection */
-#define HANDSHAKE_CLASS_ALERT "alert"               /* the peer refused with an alert */
-#define HANDSHAKE_CLASS_NEGOTIATION "negotiation"   /* no common version, cipher, group, ALPN, name */
+#define HANDSHAKE_CLASS_REQUEST      "request"     /* the request itself is wrong */
+#define HANDSHAKE_CLASS_DENIED       "denied"      /* the policy does not allow it */
+#define HANDSHAKE_CLASS_BUSY         "busy"        /* a limit is reached: try again */
+#define HANDSHAKE_CLASS_UNSUPPORTED  "unsupported" /* kernel or library cannot do it here */
+#define HANDSHAKE_CLASS_TIMEOUT      "timeout"     /* the deadline passed */
+#define HANDSHAKE_CLASS_CANCELLED    "cancelled"   /* the program gave up */
+#define HANDSHAKE_CLASS_CLOSED       "closed"      /* the peer ended or reset the TCP connection */
+#define HANDSHAKE_CLASS_ALERT        "alert"       /* the peer refused with an alert */
+#define HANDSHAKE_CLASS_NEGOTIATION  "negotiation" /* no common version, cipher, group, ALPN, name */
 #define HANDSHAKE_CLASS_VERIFICATION "verification" /* the peer's certificate was refused */
-#define HANDSHAKE_CLASS_PROTOCOL "protocol"         /* the peer does not speak TLS as it should */
-#define HANDSHAKE_CLASS_INTERNAL "internal"         /* the daemon failed; its log tells more */
-#define HANDSHAKE_CLASS_UNAVAILABLE "unavailable"   /* no daemon; made by libhandshake */
+#define HANDSHAKE_CLASS_PROTOCOL     "protocol"     /* the peer does not speak TLS as it should */
+#define HANDSHAKE_CLASS_INTERNAL     "internal"     /* the daemon failed; its log tells more */
+#define HANDSHAKE_CLASS_UNAVAILABLE  "unavailable"  /* no daemon; made by libhandshake */
 
 /*
  * What a relay tells about a direction's end beyond end-of-file, in a memfd that the program gets
  * with the relay's descriptor; written before the end-of-file can be seen. Native byte order.
  */
-#define HANDSHAKE_RELAY_STATE_SIZE 2
-#define HANDSHAKE_RELAY_EVENT 0 /* offset of one byte: */
-#define HANDSHAKE_RELAY_OPEN 0         /* no end yet */
-#define HANDSHAKE_RELAY_CLOSE_NOTIFY 1 /* the peer said close_notify */
-#define HANDSHAKE_RELAY_TRUNCATED 2    /* the TCP connection ended without it */
+#define HANDSHAKE_RELAY_STATE_SIZE     2
+#define HANDSHAKE_RELAY_EVENT          0 /* offset of one byte: */
+#define HANDSHAKE_RELAY_OPEN           0 /* no end yet */
+#define HANDSHAKE_RELAY_CLOSE_NOTIFY   1 /* the peer said close_notify */
+#define HANDSHAKE_RELAY_TRUNCATED      2 /* the TCP connection ended without it */
 #define HANDSHAKE_RELAY_ALERT_RECEIVED 3 /* a fatal alert of the peer: the byte below */
-#define HANDSHAKE_RELAY_ALERT_SENT 4   /* the peer broke the protocol: the alert below was sent */
-#define HANDSHAKE_RELAY_ALERT 1 /* offset of one byte: the alert's number */
+#define HANDSHAKE_RELAY_ALERT_SENT     4 /* the peer broke the protocol: the alert below was sent */
+#define HANDSHAKE_RELAY_ALERT          1 /* offset of one byte: the alert's number */
 
 #endif
