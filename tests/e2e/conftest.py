@@ -63,6 +63,8 @@ def pytest_configure(config):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 16384)), hard))
     # Ended from outside, the fixtures still end what they started.
+    # A shell's background job starts with SIGINT ignored, and all that it starts inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     config.kernel_has_tls = kernel_has_tls()
     config.records = config.getoption("--records") or (
