@@ -342,7 +342,7 @@ static int listening_make_events(struct listening *listening)
 {
 	struct event_base *base = listening->worker->base;
 
-	listening->outbox = outbox_new(base, listening->connection, true, listening_give_place,
+	listening->outbox = outbox_new(base, listening->connection, true, 0, listening_give_place,
 				       listening_moved, listening);
 	listening->acceptable =
 	    event_new(base, listening->fd, EV_READ | EV_PERSIST, listening_acceptable, listening);

@@ -27,6 +27,7 @@ struct outbox {
 	int fd;
 	struct event *writable;
 	struct event *retry;
+	struct timeval patience; /* 0: none */
 	STAILQ_HEAD(packet_list, packet) packets;
 	size_t count;
 	outbox_released *released;
@@ -83,12 +84,12 @@ static void outbox_wait(struct outbox *outbox, int error)
 {
 	const struct timeval soon = {.tv_usec = 20000};
 
-	if (error == -EAGAIN) {
-		event_add(outbox->writable, NULL);
-	} else {
-		event_base_update_cache_time(event_get_base(outbox->retry));
+	event_base_update_cache_time(event_get_base(outbox->retry));
+	if (error == -EAGAIN)
+		event_add(outbox->writable,
+			  timerisset(&outbox->patience) ? &outbox->patience : NULL);
+	else
 		event_add(outbox->retry, &soon);
-	}
 }
 
 static void outbox_writable(evutil_socket_t fd, short events, void *context)
@@ -110,7 +111,17 @@ static void outbox_writable(evutil_socket_t fd, short events, void *context)
 	outbox->moved(outbox->context, error);
 }
 
-struct outbox *outbox_new(struct event_base *base, int fd, bool edge_triggered,
+static void outbox_room(evutil_socket_t fd, short events, void *context)
+{
+	struct outbox *outbox = context;
+
+	if (events & EV_WRITE)
+		outbox_writable(fd, events, outbox);
+	else
+		outbox->moved(outbox->context, -ETIMEDOUT);
+}
+
+struct outbox *outbox_new(struct event_base *base, int fd, bool edge_triggered, unsigned patience,
 			  outbox_released *released, outbox_moved *moved, void *context)
 {
 	struct outbox *outbox = calloc(1, sizeof(*outbox));
@@ -119,11 +130,12 @@ struct outbox *outbox_new(struct event_base *base, int fd, bool edge_triggered,
 		return NULL;
 	STAILQ_INIT(&outbox->packets);
 	outbox->fd = fd;
+	outbox->patience = (struct timeval){patience / 1000, patience % 1000 * 1000L};
 	outbox->released = released;
 	outbox->moved = moved;
 	outbox->context = context;
 	outbox->writable = event_new(base, fd, (short)(EV_WRITE | (edge_triggered ? EV_ET : 0)),
-				     outbox_writable, outbox);
+				     outbox_room, outbox);
 	outbox->retry = evtimer_new(base, outbox_writable, outbox);
 	if (!outbox->writable || !outbox->retry) {
 		outbox_free(outbox);

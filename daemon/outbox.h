@@ -18,8 +18,9 @@ typedef void outbox_released(void *context);
 typedef void outbox_moved(void *context, int error);
 
 /* fd is borrowed. Edge-triggered if somebody watches the same fd so in this base (libevent forbids to
- * mix them). NULL with errno. */
-struct outbox *outbox_new(struct event_base *base, int fd, bool edge_triggered,
+ * mix them). patience: milliseconds after which moved is called with -ETIMEDOUT if the program takes
+ * nothing; 0: no bound. NULL with errno. */
+struct outbox *outbox_new(struct event_base *base, int fd, bool edge_triggered, unsigned patience,
 			  outbox_released *released, outbox_moved *moved, void *context);
 /* Discards what waits. NULL is fine. */
 void outbox_free(struct outbox *outbox);

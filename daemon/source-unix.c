@@ -29,6 +29,7 @@ enum {
 	BUCKETS = 64,
 	ACCEPT_BATCH = 16, /* at once, so that one crowd does not starve the handshakes */
 	PACKET_BATCH = 16,
+	REPLY_PATIENCE = 60000, /* ms for a program to read something of what it is told */
 };
 
 /* One handshake under way. */
@@ -472,8 +473,8 @@ static int source_new(struct worker *worker, int fd, const struct caller *caller
 	source->worker = worker;
 	source->fd = fd;
 	source->caller = *caller;
-	source->outbox =
-	    outbox_new(worker->base, fd, false, source_give_place, source_moved, source);
+	source->outbox = outbox_new(worker->base, fd, false, REPLY_PATIENCE, source_give_place,
+				    source_moved, source);
 	source->readable =
 	    event_new(worker->base, fd, EV_READ | EV_PERSIST, source_readable, source);
 	if (!source->outbox || !source->readable || event_add(source->readable, NULL) < 0) {

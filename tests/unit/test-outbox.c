@@ -36,27 +36,33 @@ static void moved(void *context, int error)
 	fixture.error = error;
 }
 
-static int setup_with(bool edge_triggered)
+static int setup_with(bool edge_triggered, unsigned patience)
 {
 	memset(&fixture, 0, sizeof(fixture));
 	fixture.base = event_base_new();
 	if (!fixture.base || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fixture.ends) < 0)
 		return -1;
-	fixture.outbox =
-	    outbox_new(fixture.base, fixture.ends[0], edge_triggered, released, moved, NULL);
+	fixture.outbox = outbox_new(fixture.base, fixture.ends[0], edge_triggered, patience,
+				    released, moved, NULL);
 	return fixture.outbox ? 0 : -1;
 }
 
 static int setup(void **state)
 {
 	(void)state;
-	return setup_with(false);
+	return setup_with(false, 0);
 }
 
 static int setup_edge(void **state)
 {
 	(void)state;
-	return setup_with(true);
+	return setup_with(true, 0);
+}
+
+static int setup_impatient(void **state)
+{
+	(void)state;
+	return setup_with(false, 50);
 }
 
 static int teardown(void **state)
@@ -100,6 +106,18 @@ static uint64_t pull(size_t fds_expected)
 	number = strtoull(message_get(&message, "id", 0), NULL, 10);
 	message_done(&message);
 	return number;
+}
+
+static void tells_of_a_program_that_reads_nothing(void **state)
+{
+	uint64_t number = 0;
+
+	(void)state;
+	while (outbox_waiting(fixture.outbox) == 0)
+		assert_int_equal(push(++number, false, false), 0);
+	event_base_loop(fixture.base, EVLOOP_ONCE);
+	assert_int_equal(fixture.moved, 1);
+	assert_int_equal(fixture.error, -ETIMEDOUT);
 }
 
 static void with_room_a_packet_leaves_at_once(void **state)
@@ -201,6 +219,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(with_room_a_packet_leaves_at_once, setup, teardown),
+	    cmocka_unit_test_setup_teardown(tells_of_a_program_that_reads_nothing, setup_impatient,
+					    teardown),
 	    cmocka_unit_test_setup_teardown(all_packets_arrive_in_their_order, setup, teardown),
 	    cmocka_unit_test_setup_teardown(all_packets_arrive_in_their_order, setup_edge,
 					    teardown),
