@@ -53,8 +53,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz-*.c)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
-all: $(B)/bin/handshaked $(B)/bin/handshake $(B)/lib/libhandshake.a $(B)/lib/libhandshake.so.1 \
-	$(B)/lib/libhandshake.pc
+all: $(B)/bin/handshaked $(B)/bin/handshake $(B)/lib/libhandshake.a $(B)/lib/libhandshake.so.1
 
 help:
 	@echo "make          builds $(B)/bin and $(B)/lib (SANITIZE=address|thread: in build-…)"
@@ -102,10 +101,6 @@ $(B)/lib/libhandshake.so.1: $(LIBRARY) libhandshake/libhandshake.map
 		-Wl,--version-script,libhandshake/libhandshake.map -Wl,-z,defs
 	$(Q)ln -sf libhandshake.so.1 $(B)/lib/libhandshake.so
 
-$(B)/lib/libhandshake.pc: libhandshake/libhandshake.pc.in Makefile
-	@mkdir -p $(@D)
-	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
-
 # A unit test names the objects it is linked with in a line "/* links: daemon/x.o … */".
 links = $(addprefix $(B)/obj/,$(shell sed -n 's|^/\* links: *\(.*\) \*/.*|\1|p' tests/unit/$(1).c))
 define unit_rule
@@ -152,7 +147,9 @@ install: all
 	install -D -m 755 $(B)/lib/libhandshake.so.1 $(DESTDIR)$(LIBDIR)/libhandshake.so.1
 	ln -sf libhandshake.so.1 $(DESTDIR)$(LIBDIR)/libhandshake.so
 	install -D -m 644 $(B)/lib/libhandshake.a $(DESTDIR)$(LIBDIR)/libhandshake.a
-	install -D -m 644 $(B)/lib/libhandshake.pc $(DESTDIR)$(LIBDIR)/pkgconfig/libhandshake.pc
+	mkdir -p $(DESTDIR)$(LIBDIR)/pkgconfig
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
+		libhandshake/libhandshake.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libhandshake.pc
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include include/handshake.h include/handshake-protocol.h
 	for page in docs/*.[1-9]; do install -D -m 644 $$page \
 		$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; done
