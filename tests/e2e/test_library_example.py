@@ -37,18 +37,21 @@ def example(name):
 
 def test_first_program_builds_with_pkg_config_and_runs(daemon, pki, tmp_path):
     source = example("example-first-program.c")
-    for tool in ("cc", "pkg-config"):
+    for tool in ("cc", "make", "pkg-config"):
         if not shutil.which(tool):
             pytest.skip(f"{tool} is not installed")
-    plain = library.ROOT / "build"
+    prefix = tmp_path / "prefix"
+    subprocess.run(["make", "-s", "-C", library.ROOT, "install", f"PREFIX={prefix}",
+                    f"SYSCONFDIR={prefix}/etc"], check=True, stdout=subprocess.DEVNULL,
+                   timeout=seconds(60))
     program = tmp_path / "first-program"
-    environment = {**os.environ, "PKG_CONFIG_PATH": str(plain / "lib"),
-                   "LD_LIBRARY_PATH": str(plain / "lib"), "HANDSHAKED_SOCKET": str(daemon.socket)}
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig"),
+                   "LD_LIBRARY_PATH": str(prefix / "lib"),
+                   "HANDSHAKED_SOCKET": str(daemon.socket)}
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libhandshake"], check=True,
                            env=environment, capture_output=True, text=True).stdout.split()
     subprocess.run(["cc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-o", program, source,
-                    *flags, f"-I{library.ROOT}/include", f"-L{plain}/lib", "-lhandshake"],
-                   check=True, env=environment, timeout=seconds(60))
+                    *flags], check=True, env=environment, timeout=seconds(60))
     # Its port is written in it, as a first program's is.
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
