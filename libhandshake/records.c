@@ -85,6 +85,9 @@ static int kernel_fail_receive(struct handshake *handshake, int error, int *ret_
 		handshake->control.dead = true;
 		return control_fail(handshake, EPROTO, "%s", fatal[i].sentence);
 	}
+	/* TCP has told of its end, once: the kernel would take what is sent from now on, and drop it. */
+	if (error == ECONNRESET || error == ETIMEDOUT || error == EPIPE)
+		handshake->control.dead = true;
 	errno = error;
 	return error_set(handshake, error, "cannot receive: %m");
 }

@@ -222,6 +222,21 @@ static void an_end_without_close_notify_is_an_error(void **state)
 	}
 }
 
+static void after_a_reset_nothing_more_can_be_sent(void **state)
+{
+	const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+
+	(void)state;
+	begin(TLS_1_3_VERSION);
+	setsockopt(pair.theirs, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	close(pair.theirs);
+	pair.theirs = -1;
+	assert_fails_to_receive(ECONNRESET);
+	/* Linux 7.2 itself would go on to take it. */
+	assert_int_equal(handshake_send(h, pair.ours, "lost", 4), -1);
+	assert_int_equal(errno, EPIPE);
+}
+
 static void a_fatal_alert_is_named(void **state)
 {
 	(void)state;
@@ -347,6 +362,7 @@ int main(void)
 	    T(tickets_data_and_close_notify),
 	    T(close_notify_arrives_once_as_an_alert),
 	    T(an_end_without_close_notify_is_an_error),
+	    T(after_a_reset_nothing_more_can_be_sent),
 	    T(a_fatal_alert_is_named),
 	    T(renegotiation_is_declined),
 	    T(a_key_update_is_refused_and_the_peer_told),
