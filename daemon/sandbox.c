@@ -18,7 +18,7 @@
 
 /* Sanitizers and valgrind make calls of their own (LeakSanitizer even traces the process): built for
  * them, the filter and the ban on looking in are left out, and the log says so. */
-#if defined(SANITIZED) || defined(SANDBOX_WITHOUT_FILTER)
+#ifdef SANITIZED
 enum { FILTERED = 0 };
 #else
 enum { FILTERED = 1 };

@@ -27,7 +27,7 @@
 
 enum { NOBODY = 65534, NOT_ENTERED = 99 };
 
-#if defined(SANITIZED) || defined(SANDBOX_WITHOUT_FILTER)
+#ifdef SANITIZED
 enum { FILTERED = 0 };
 #else
 enum { FILTERED = 1 };
