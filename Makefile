@@ -101,10 +101,14 @@ $(B)/lib/libhandshake.so.1: $(LIBRARY) libhandshake/libhandshake.map
 		-Wl,--version-script,libhandshake/libhandshake.map -Wl,-z,defs
 	$(Q)ln -sf libhandshake.so.1 $(B)/lib/libhandshake.so
 
-# A unit test names the objects it is linked with in a line "/* links: daemon/x.o … */".
+# All of the daemon but its main(): a unit test takes out of it what it calls. Objects that a test replaces
+# or needs beside it stand in its line "/* links: tests/unit/x.o … */".
+$(B)/obj/daemon.a: $(filter-out %/main.o,$(DAEMON))
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
 links = $(addprefix $(B)/obj/,$(shell sed -n 's|^/\* links: *\(.*\) \*/.*|\1|p' tests/unit/$(1).c))
 define unit_rule
-$(B)/unit/$(1): $(B)/obj/tests/unit/$(1).o $(call links,$(1))
+$(B)/unit/$(1): $(B)/obj/tests/unit/$(1).o $(call links,$(1)) $(B)/obj/daemon.a
 	@mkdir -p $$(@D); echo "  LD $$@"
 	$(Q)$(CC) -o $$@ $$^ $$(ALL_LDFLAGS) $$(call packages,--libs,$(DAEMON_PACKAGES) cmocka jansson) -lpthread
 endef

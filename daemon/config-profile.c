@@ -10,7 +10,6 @@
 
 enum {
 	PROFILES_MAX = 1024,
-	CERTIFICATES_MAX = 20000,
 	ALLOW_MAX = 256,
 	ALPN_MAX = 8,       // What GnuTLS 3.7 holds: eight names
 	ALPN_NAME_MAX = 31, // of 31 bytes.
@@ -19,22 +18,6 @@ enum {
 	LINE_COPY = 256, // libinih's lines are shorter
 };
 
-// Makes room for one more element, zeroed. NULL with a problem.
-static void *grow(struct config_reader *reader, void *array, size_t count, size_t size)
-{
-	char *larger = array;
-
-	if (!larger || (count & (count - 1)) == 0) { // at each power of two the room is full
-		larger = reallocarray(array, count ? count * 2 : 1, size);
-		if (!larger) {
-			config_problem(reader, "out of memory");
-			return NULL;
-		}
-	}
-	memset(larger + count * size, 0, size);
-	return larger;
-}
-
 static int read_role(struct config_reader *reader, const char *value)
 {
 	int roles;
@@ -42,75 +25,6 @@ static int read_role(struct config_reader *reader, const char *value)
 	if (config_value_word(reader, value, config_role_words, &roles) < 0)
 		return -1;
 	reader->profile->roles = (unsigned)roles;
-	return 0;
-}
-
-static struct config_certificate *last_certificate(struct config_profile *profile)
-{
-	return profile->certificate_count ? &profile->certificates[profile->certificate_count - 1]
-					  : NULL;
-}
-
-static int read_certificate(struct config_reader *reader, const char *value)
-{
-	struct config_profile *profile = reader->profile;
-	struct config_certificate *last = last_certificate(profile), *larger;
-
-	if (last && !last->private_key)
-		return config_problem(reader,
-				      "certificate = \"%s\": the certificate in line %u has no"
-				      " private-key; each certificate is followed by its own",
-				      value, last->line);
-	if (profile->certificate_count == CERTIFICATES_MAX)
-		return config_problem(reader, "a profile has at most %d certificates",
-				      CERTIFICATES_MAX);
-	larger = grow(reader, profile->certificates, profile->certificate_count, sizeof(*larger));
-	if (!larger)
-		return -1;
-	profile->certificates = larger;
-	profile->certificate_count++;
-	last = last_certificate(profile);
-	last->line = reader->line;
-	return config_value_path(reader, value, &last->certificate);
-}
-
-static int read_private_key(struct config_reader *reader, const char *value)
-{
-	struct config_certificate *last = last_certificate(reader->profile);
-
-	if (!last)
-		return config_problem(reader,
-				      "private-key = \"%s\" has no certificate before it; write"
-				      " \"certificate\" first, then its \"private-key\"",
-				      value);
-	if (last->private_key)
-		return config_problem(reader,
-				      "private-key = \"%s\": the certificate in line %u has its"
-				      " private-key already; write the next \"certificate\" first",
-				      value, last->line);
-	return config_value_path(reader, value, &last->private_key);
-}
-
-static int read_trust(struct config_reader *reader, const char *value)
-{
-	if (strcmp(value, "system") != 0)
-		return config_value_path(reader, value, &reader->profile->trust);
-	reader->profile->trust = strdup(value);
-	return reader->profile->trust ? 0 : config_problem(reader, "out of memory");
-}
-
-static int read_revocation_list(struct config_reader *reader, const char *value)
-{
-	return config_value_path(reader, value, &reader->profile->revocation_list);
-}
-
-static int read_client_certificates(struct config_reader *reader, const char *value)
-{
-	int mode;
-
-	if (config_value_word(reader, value, config_client_certificates_words, &mode) < 0)
-		return -1;
-	reader->profile->client_certificates = (enum config_client_certificates)mode;
 	return 0;
 }
 
@@ -161,7 +75,7 @@ static int allow_user(struct config_reader *reader, const char *name)
 
 	if (allow->user_count == ALLOW_MAX)
 		return config_problem(reader, "allow: at most %d users; use a group", ALLOW_MAX);
-	larger = grow(reader, allow->users, allow->user_count, sizeof(*larger));
+	larger = config_grow(reader, allow->users, allow->user_count, sizeof(*larger));
 	if (!larger)
 		return -1;
 	allow->users = larger;
@@ -178,7 +92,7 @@ static int allow_group(struct config_reader *reader, const char *name)
 
 	if (allow->group_count == ALLOW_MAX)
 		return config_problem(reader, "allow: at most %d groups", ALLOW_MAX);
-	larger = grow(reader, allow->groups, allow->group_count, sizeof(*larger));
+	larger = config_grow(reader, allow->groups, allow->group_count, sizeof(*larger));
 	if (!larger)
 		return -1;
 	allow->groups = larger;
@@ -236,20 +150,10 @@ static int read_allow(struct config_reader *reader, const char *value)
 	return list_read(reader, value, allow_add);
 }
 
-static int boolean_read(struct config_reader *reader, const char *value,
-			const struct config_word *words, bool *ret_value)
-{
-	int found;
-
-	if (config_value_word(reader, value, words, &found) < 0)
-		return -1;
-	*ret_value = found != 0;
-	return 0;
-}
-
 static int read_alpn_required(struct config_reader *reader, const char *value)
 {
-	return boolean_read(reader, value, config_boolean_words, &reader->profile->alpn_required);
+	return config_value_boolean(reader, value, config_boolean_words,
+				    &reader->profile->alpn_required);
 }
 
 static int read_min_version(struct config_reader *reader, const char *value)
@@ -264,7 +168,8 @@ static int read_min_version(struct config_reader *reader, const char *value)
 
 static int read_cipher_order(struct config_reader *reader, const char *value)
 {
-	return boolean_read(reader, value, config_order_words, &reader->profile->client_order);
+	return config_value_boolean(reader, value, config_order_words,
+				    &reader->profile->client_order);
 }
 
 static int read_timeout(struct config_reader *reader, const char *value)
@@ -284,23 +189,12 @@ static int read_records(struct config_reader *reader, const char *value)
 
 static int read_unknown_name(struct config_reader *reader, const char *value)
 {
-	return boolean_read(reader, value, config_unknown_words,
-			    &reader->profile->unknown_name_refused);
-}
-
-static int read_insecure(struct config_reader *reader, const char *value)
-{
-	return boolean_read(reader, value, config_boolean_words,
-			    &reader->profile->insecure_no_verification);
+	return config_value_boolean(reader, value, config_unknown_words,
+				    &reader->profile->unknown_name_refused);
 }
 
 const struct config_key config_profile_keys[] = {
     {.name = "role", .read = read_role},
-    {.name = "certificate", .read = read_certificate, .repeated = true},
-    {.name = "private-key", .read = read_private_key, .repeated = true},
-    {.name = "trust", .read = read_trust},
-    {.name = "revocation-list", .read = read_revocation_list},
-    {.name = "client-certificates", .read = read_client_certificates},
     {.name = "alpn", .read = read_alpn, .list = true},
     {.name = "alpn-required", .read = read_alpn_required},
     {.name = "min-version", .read = read_min_version},
@@ -310,7 +204,6 @@ const struct config_key config_profile_keys[] = {
     {.name = "timeout-ms", .read = read_timeout},
     {.name = "records", .read = read_records},
     {.name = "unknown-server-name", .read = read_unknown_name},
-    {.name = "insecure-no-verification", .read = read_insecure},
     {},
 };
 
@@ -346,7 +239,7 @@ int config_profile_begin(struct config_reader *reader, const char *name)
 		return -1;
 	if (config->profile_count == PROFILES_MAX)
 		return config_problem(reader, "at most %d profiles", PROFILES_MAX);
-	larger = grow(reader, config->profiles, config->profile_count, sizeof(*larger));
+	larger = config_grow(reader, config->profiles, config->profile_count, sizeof(*larger));
 	if (!larger)
 		return -1;
 	config->profiles = larger;
@@ -365,52 +258,10 @@ int config_profile_begin(struct config_reader *reader, const char *name)
 int config_profile_finish(struct config_reader *reader)
 {
 	struct config_profile *profile = reader->profile;
-	const struct config_certificate *last = last_certificate(profile);
 	unsigned line = profile->line;
 
-	if (last && !last->private_key)
-		return config_problem_at(reader, last->line,
-					 "certificate = \"%s\" has no private-key behind it",
-					 last->certificate);
-	if (profile->roles == CONFIG_ROLE_SERVER && !profile->certificate_count)
-		return config_problem_at(reader, line,
-					 "[profile %s] is a server's and has no certificate; add"
-					 " \"certificate\" and \"private-key\"",
-					 profile->name);
-	if (!profile->trust && profile->client_certificates != CONFIG_CLIENT_NONE)
-		return config_problem_at(
-		    reader, line,
-		    "[profile %s]: client-certificates = %s needs \"trust\":"
-		    " say whose certificates are good",
-		    profile->name, config_client_certificates_word(profile->client_certificates));
-	if (profile->client_certificates != CONFIG_CLIENT_NONE && !profile->certificate_count)
-		return config_problem_at(reader, line,
-					 "[profile %s]: client-certificates is for servers, and the"
-					 " profile has no certificate to be one",
-					 profile->name);
-	if (!(profile->roles & CONFIG_ROLE_SERVER) &&
-	    profile->client_certificates != CONFIG_CLIENT_NONE)
-		return config_problem_at(reader, line,
-					 "[profile %s]: client-certificates is for servers, and the"
-					 " role is client",
-					 profile->name);
-	if (profile->revocation_list && !profile->trust && profile->roles == CONFIG_ROLE_SERVER)
-		return config_problem_at(reader, line,
-					 "[profile %s]: revocation-list needs \"trust\": without it"
-					 " nobody's certificate is looked at",
-					 profile->name);
-	if (profile->insecure_no_verification && !(profile->roles & CONFIG_ROLE_CLIENT))
-		return config_problem_at(
-		    reader, line,
-		    "[profile %s]: insecure-no-verification is for clients, and"
-		    " the role is server",
-		    profile->name);
-	if (profile->insecure_no_verification && profile->roles == CONFIG_ROLE_CLIENT &&
-	    (profile->trust || profile->revocation_list))
-		return config_problem_at(reader, line,
-					 "[profile %s]: insecure-no-verification with trust or"
-					 " revocation-list is a contradiction; remove one",
-					 profile->name);
+	if (config_authentication_finish(reader) < 0)
+		return -1;
 	if (profile->alpn_required && !profile->alpn_count)
 		return config_problem_at(reader, line,
 					 "[profile %s]: alpn-required = yes needs \"alpn\"",
@@ -422,17 +273,11 @@ int config_profile_finish(struct config_reader *reader)
 
 void config_profile_done(struct config_profile *profile)
 {
-	for (size_t i = 0; i < profile->certificate_count; i++) {
-		free(profile->certificates[i].certificate);
-		free(profile->certificates[i].private_key);
-	}
-	free(profile->certificates);
+	config_authentication_done(profile);
 	for (size_t i = 0; i < profile->alpn_count; i++)
 		free(profile->alpn[i]);
 	free(profile->alpn);
 	free(profile->allow.users);
 	free(profile->allow.groups);
-	free(profile->trust);
-	free(profile->revocation_list);
 	free(profile->name);
 }

@@ -10,7 +10,7 @@
 #include "config-words.h"
 #include "config.h"
 
-enum { CONFIG_KEYS_MAX = 32 }; /* per kind of section */
+enum { CONFIG_KEYS_MAX = 80 }; /* per kind of section */
 
 struct config_reader;
 
@@ -32,7 +32,7 @@ struct config_reader {
 	bool indented; /* the current line begins with a blank */
 	/* The section that the current line is in: */
 	char section[80]; /* as it was written; "": none yet */
-	const struct config_key *keys;
+	struct config_key keys[CONFIG_KEYS_MAX + 1]; /* that may stand in it */
 	const struct config_key *key;   /* of the line before; NULL behind a section's head */
 	unsigned seen[CONFIG_KEYS_MAX]; /* line of each of keys, 0: not seen */
 	struct config_profile *profile; /* NULL in [daemon] */
@@ -49,13 +49,18 @@ int config_problem_at(struct config_reader *reader, unsigned line, const char *f
     __attribute__((format(printf, 3, 4)));
 
 extern const struct config_key config_daemon_keys[];
+/* Those of a profile lie in one file for each thing that they are about; config.c lists the tables. */
 extern const struct config_key config_profile_keys[];
+extern const struct config_key config_authentication_keys[];
 
 /* Starts [profile NAME]: a new profile with its defaults. 0 or -1 with a problem. */
 int config_profile_begin(struct config_reader *reader, const char *name);
 /* Judges the profile as a whole, when its section has ended. */
 int config_profile_finish(struct config_reader *reader);
 void config_profile_done(struct config_profile *profile);
+/* The same, each for the keys of its file. */
+int config_authentication_finish(struct config_reader *reader);
+void config_authentication_done(struct config_profile *profile);
 /* Sets the defaults of [daemon], and judges it when the file has ended. */
 int config_daemon_defaults(struct config_reader *reader);
 int config_daemon_finish(struct config_reader *reader);
@@ -66,6 +71,11 @@ int config_value_number(struct config_reader *reader, const char *value, unsigne
 			unsigned most, unsigned *ret_number);
 int config_value_word(struct config_reader *reader, const char *value,
 		      const struct config_word *words, int *ret_value);
+/* Words that stand for 0 or something else. */
+int config_value_boolean(struct config_reader *reader, const char *value,
+			 const struct config_word *words, bool *ret_value);
+/* Makes room for one more element, zeroed, in an array that grew by this alone. NULL with a problem. */
+void *config_grow(struct config_reader *reader, void *array, size_t count, size_t size);
 /* A new string; a relative path is taken from the directory of the file. Replaces *path. */
 int config_value_path(struct config_reader *reader, const char *value, char **path);
 int config_value_user(struct config_reader *reader, const char *name, uid_t *ret_uid,

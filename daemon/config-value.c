@@ -158,3 +158,29 @@ char *config_value_next(char **cursor)
 		*(*cursor)++ = '\0';
 	return word;
 }
+
+int config_value_boolean(struct config_reader *reader, const char *value,
+			 const struct config_word *words, bool *ret_value)
+{
+	int found = 0;
+
+	if (config_value_word(reader, value, words, &found) < 0)
+		return -1;
+	*ret_value = found != 0;
+	return 0;
+}
+
+void *config_grow(struct config_reader *reader, void *array, size_t count, size_t size)
+{
+	char *larger = array;
+
+	if (!larger || (count & (count - 1)) == 0) { // at each power of two the room is full
+		larger = reallocarray(array, count ? count * 2 : 1, size);
+		if (!larger) {
+			config_problem(reader, "out of memory");
+			return NULL;
+		}
+	}
+	memset(larger + count * size, 0, size);
+	return larger;
+}

@@ -57,6 +57,27 @@ static int section_end(struct config_reader *reader)
 	return error;
 }
 
+static const struct config_key *const daemon_tables[] = {config_daemon_keys, NULL};
+static const struct config_key *const profile_tables[] = {
+    config_profile_keys,
+    config_authentication_keys,
+    NULL,
+};
+
+static int keys_choose(struct config_reader *reader, const struct config_key *const *tables)
+{
+	size_t count = 0;
+
+	for (; *tables; tables++)
+		for (const struct config_key *key = *tables; key->name; key++) {
+			if (count == CONFIG_KEYS_MAX)
+				return config_problem(reader, "this build has too many keys");
+			reader->keys[count++] = *key;
+		}
+	reader->keys[count] = (struct config_key){0};
+	return 0;
+}
+
 static int section_begin(struct config_reader *reader, const char *name)
 {
 	static const char *const known[] = {"daemon", "profile NAME"};
@@ -73,11 +94,11 @@ static int section_begin(struct config_reader *reader, const char *name)
 					      " keys there",
 					      reader->daemon_line);
 		reader->daemon_line = reader->line;
-		reader->keys = config_daemon_keys;
-		return 0;
+		return keys_choose(reader, daemon_tables);
 	}
 	if (!strcmp(name, "profile") || !strncmp(name, "profile ", 8)) {
-		reader->keys = config_profile_keys;
+		if (keys_choose(reader, profile_tables) < 0)
+			return -1;
 		name += strlen("profile");
 		return config_profile_begin(reader, name + strspn(name, " \t"));
 	}

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Alerts: names, numbers, and which one an error deserves.
-/* links: daemon/alert.o */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: tests/unit/pki.o daemon/config.o daemon/config-daemon.o daemon/config-profile.o daemon/config-value.o daemon/config-words.o daemon/file.o daemon/problem.o */
+/* links: tests/unit/pki.o */
 /* The configuration file: what it means, and what is said about each mistake. */
 #include "config.h"
 

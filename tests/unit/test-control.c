@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: daemon/control.o daemon/foreign.o */
 /* The supervisor believes no worker: what does not belong here is told, and its descriptors are closed. */
 #include <errno.h>
 #include <fcntl.h>

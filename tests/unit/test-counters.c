@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: daemon/counters.o */
 /* Bounds over processes are exact, and a process that dies gives back what it held. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: daemon/foreign.o */
 /* No stranger's descriptor holds up the process that closes it or accepts on it. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: daemon/generation.o daemon/children.o daemon/control.o daemon/counters.o daemon/foreign.o daemon/registry.o daemon/reply.o daemon/outcome.o daemon/alert.o daemon/log.o daemon/problem.o libhandshake/message.o */
+/* links: libhandshake/message.o */
 /* A worker that was taken over holds the supervisor up in nothing. The workers here are not the daemon's:
  * each says what its test wants. */
 #include <errno.h>

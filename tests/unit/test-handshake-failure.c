@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Handshakes that fail: what the caller is told, what the peer sees, and that the state is true.
-/* links: daemon/handshake-task.o daemon/handshake-failure.o daemon/session.o daemon/transport.o daemon/identity.o daemon/alert.o daemon/outcome.o daemon/traffic-keys.o daemon/offload-kernel.o daemon/offload-relay.o daemon/socket.o daemon/config-words.o daemon/hello.o daemon/priorities.o daemon/credentials.o daemon/server-names.o daemon/signer.o daemon/verify.o daemon/trust.o daemon/certificate-file.o daemon/revocation.o daemon/file.o daemon/pem.o daemon/problem.o tests/unit/engine-fixture.o tests/unit/engine-peer.o tests/unit/engine-pki.o tests/unit/engine-records.o tests/unit/engine-checks.o */
+/* links: tests/unit/engine-fixture.o tests/unit/engine-peer.o tests/unit/engine-pki.o tests/unit/engine-records.o tests/unit/engine-checks.o */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>

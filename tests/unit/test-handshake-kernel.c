@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Handshakes whose records go to the kernel. Skipped where the kernel has no TLS; tests/vm/run brings one
 // that has.
-/* links: daemon/handshake-task.o daemon/handshake-failure.o daemon/session.o daemon/transport.o daemon/identity.o daemon/alert.o daemon/outcome.o daemon/traffic-keys.o daemon/offload-kernel.o daemon/offload-relay.o daemon/socket.o daemon/config-words.o daemon/hello.o daemon/priorities.o daemon/credentials.o daemon/server-names.o daemon/signer.o daemon/verify.o daemon/trust.o daemon/certificate-file.o daemon/revocation.o daemon/file.o daemon/pem.o daemon/problem.o tests/unit/engine-fixture.o tests/unit/engine-peer.o tests/unit/engine-pki.o tests/unit/engine-records.o */
+/* links: tests/unit/engine-fixture.o tests/unit/engine-peer.o tests/unit/engine-pki.o tests/unit/engine-records.o */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>

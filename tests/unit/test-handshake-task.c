@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // One handshake from a socket to traffic keys. The test plays the relay process and proves the keys by
 // moving records with them.
-/* links: daemon/handshake-task.o daemon/handshake-failure.o daemon/session.o daemon/transport.o daemon/identity.o daemon/alert.o daemon/outcome.o daemon/traffic-keys.o daemon/offload-kernel.o daemon/offload-relay.o daemon/socket.o daemon/config-words.o daemon/hello.o daemon/priorities.o daemon/credentials.o daemon/server-names.o daemon/signer.o daemon/verify.o daemon/trust.o daemon/certificate-file.o daemon/revocation.o daemon/file.o daemon/pem.o daemon/problem.o tests/unit/engine-fixture.o tests/unit/engine-peer.o tests/unit/engine-pki.o tests/unit/engine-records.o tests/unit/engine-checks.o */
+/* links: tests/unit/engine-fixture.o tests/unit/engine-peer.o tests/unit/engine-pki.o tests/unit/engine-records.o tests/unit/engine-checks.o */
 #include <fcntl.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>

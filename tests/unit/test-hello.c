@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What the peer's hello says of versions and records, however it is made.
-/* links: daemon/hello.o */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // A peer's certificate as text, ordinary and hostile.
-/* links: daemon/identity.o tests/unit/engine-pki.o */
+/* links: tests/unit/engine-pki.o */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: daemon/log.o */
 /* What reaches the log is text, one line each, and nobody who does not read it stops the daemon. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: daemon/outbox.o daemon/foreign.o libhandshake/message.o */
+/* links: libhandshake/message.o */
 /* Packets arrive in their order, once, with their descriptors; each held place is given back once. */
 #include <errno.h>
 #include <fcntl.h>

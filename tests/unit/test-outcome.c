@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The end of a handshake as data: the first failure wins, what it owns is freed.
-/* links: daemon/outcome.o */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>

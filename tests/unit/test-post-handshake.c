@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: daemon/post-handshake.o */
 /* Handshake messages after the handshake: what each asks for, in whatever pieces it comes. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: daemon/problem.o daemon/config-words.o */
 /* The first problem stays; the nearest known word is near. */
 #include "problem.h"
 

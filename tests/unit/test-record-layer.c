@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: daemon/record-layer.o daemon/post-handshake.o daemon/traffic-keys.o daemon/hello.o tests/unit/relay-fixture.o tests/unit/engine-pki.o */
+/* links: tests/unit/relay-fixture.o tests/unit/engine-pki.o */
 /* Records against a live GnuTLS session: what one seals the other opens, and nothing that is wrong. */
 #include <setjmp.h>
 #include <stdarg.h>

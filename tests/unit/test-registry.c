@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: daemon/registry.o daemon/counters.o daemon/reply.o daemon/outcome.o daemon/alert.o daemon/foreign.o daemon/log.o libhandshake/message.o */
+/* links: libhandshake/message.o */
 /* A listening lasts as long as its program's connection, and no longer. */
 #include <netinet/in.h>
 #include <poll.h>

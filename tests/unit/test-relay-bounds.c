@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: daemon/relay-intake.o daemon/relay-connection.o daemon/relay-sender.o daemon/relay-receiver.o daemon/relay-buffer.o daemon/relay-guard.o daemon/relay-tcp.o daemon/record-layer.o daemon/post-handshake.o daemon/offload-relay.o daemon/traffic-keys.o daemon/hello.o daemon/foreign.o daemon/counters.o daemon/log.o tests/unit/relay-process.o tests/unit/relay-fixture.o tests/unit/engine-pki.o */
+/* links: tests/unit/relay-process.o tests/unit/relay-fixture.o tests/unit/engine-pki.o */
 /* A relay process with more than it may take, with those who would hold it up, and on its way out. */
 #include <setjmp.h>
 #include <stdarg.h>

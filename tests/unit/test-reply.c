@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: daemon/reply.o daemon/outcome.o daemon/alert.o daemon/foreign.o daemon/log.o libhandshake/message.o */
+/* links: libhandshake/message.o */
 /* Every packet that the daemon builds can be read again and says what the outcome says. */
 #include <arpa/inet.h>
 #include <errno.h>

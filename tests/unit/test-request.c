@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: daemon/request.o daemon/outcome.o daemon/config-words.o libhandshake/message.o */
+/* links: libhandshake/message.o */
 /* A packet becomes a request, or a refusal that says what to do; the kernel says who asks. */
 #include "request.h"
 

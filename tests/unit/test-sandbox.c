@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: daemon/sandbox.o daemon/foreign.o daemon/log.o daemon/problem.o */
 /* In the sandbox nothing can be opened, made or started, and what a worker needs still works. Each test
  * enters it in a child process, as there is no way back. */
 #include <errno.h>

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: daemon/server-names.o */
 /* The index of names: as many as a large server has, each found at once. */
 #include "server-names.h"
 

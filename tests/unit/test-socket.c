@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What kind of socket a descriptor is, told in words; and closing one without waiting.
-/* links: daemon/socket.o daemon/outcome.o daemon/offload-kernel.o tests/unit/engine-peer.o */
+/* links: tests/unit/engine-peer.o */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>

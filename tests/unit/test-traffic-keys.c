@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Traffic keys: which secrets are kept, that wiping wipes. That exported keys are right is shown by
 // test-handshake-task.c, which moves records with them.
-/* links: daemon/traffic-keys.o */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The way of a session's bytes: never beyond a record, never waiting, and counted.
-/* links: daemon/transport.o tests/unit/engine-peer.o */
+/* links: tests/unit/engine-peer.o */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>

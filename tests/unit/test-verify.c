@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* links: tests/unit/pki.o tests/unit/tls-pair.o daemon/verify.o daemon/loaded.o daemon/credentials.o daemon/priorities.o daemon/server-names.o daemon/signer.o daemon/certificate-file.o daemon/pem.o daemon/file.o daemon/trust.o daemon/revocation.o daemon/config.o daemon/config-daemon.o daemon/config-profile.o daemon/config-value.o daemon/config-words.o daemon/problem.o */
+/* links: tests/unit/pki.o tests/unit/tls-pair.o */
 /* The check of a peer's certificate, in sessions: what is refused, with which alert and words. */
 #include "verify.h"
 
