@@ -11,8 +11,9 @@
                   handshake.start("serve", …) -> Popen, ended with the test
     build         the build directory (HANDSHAKE_BUILD)
     counted       a context in which a kernel's TLS counters must move (nothing with relay)
+    covers        covers(item, version, role): what this test shows if it passes, see covers.py
 
-Options: --records kernel|relay|auto. Environment: HANDSHAKE_BUILD, HANDSHAKE_TEST_SLOW,
+Options: --records kernel|relay|auto, --covered FILE. Environment: HANDSHAKE_BUILD, HANDSHAKE_TEST_SLOW,
 HANDSHAKE_LIBRARY (the library that Python loads; default: the plain build's).
 """
 
@@ -31,8 +32,10 @@ sys.dont_write_bytecode = True
 
 import pytest
 
+import covers as covers_module
 import daemon as daemon_module
 import pki as pki_module
+from covers import covers
 from scale import SLOW, die_with_parent, seconds
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -45,6 +48,7 @@ def pytest_addoption(parser):
     parser.addoption("--records", choices=("kernel", "relay", "auto"),
                      help="the record path of the shared profiles (default: kernel where the "
                           "running kernel has TLS, else relay)")
+    covers_module.option(parser)
 
 
 def kernel_has_tls():
@@ -86,6 +90,7 @@ def pytest_collection_modifyitems(items):
 def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
+    covers_module.note_report(item, report)
     for one in _daemons:
         new = one.new_log() if report.when != "teardown" or report.failed else ""
         if report.failed and new:

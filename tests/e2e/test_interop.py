@@ -81,9 +81,8 @@ def http_server(shared_daemon, payload):
 
 @each_client
 @all_cases
-def test_program_exchanges_data_both_ways_with(name, version, cipher, key, pki, daemon,
-                                               http_server, payload, payload_file, record_path,
-                                               counted):
+def test_program_exchanges_data_both_ways_with(name, version, cipher, key, pki, daemon, http_server,
+                                               payload, payload_file, record_path, counted, covers):
     server = http_server(key)
     with counted():
         got = peers.CLIENTS[name](pki, server.port, "2MiB", version, cipher, key, payload_file)
@@ -93,6 +92,7 @@ def test_program_exchanges_data_both_ways_with(name, version, cipher, key, pki, 
     assert seen["server-name"] == "localhost"
     assert sha256(seen["upload"]) == sha256(payload)
     assert sha256(got) == sha256(payload)
+    covers("Full handshake", version, "server")
 
 
 # ---- Client role ----
@@ -144,7 +144,7 @@ def assert_connected(connect, version, cipher, key, record_path, pki):
 
 @all_cases
 def test_handshake_connect_to_s_server(version, cipher, key, pki, handshake, payload, record_path,
-                                       counted):
+                                       counted, covers):
     with peers.s_server(pki, version, cipher, key, "-naccept", "1", stdin=subprocess.PIPE,
                         stdout=subprocess.PIPE) as server, counted():
         connect = Connect(handshake, server.port, "--profile", "client")
@@ -156,11 +156,12 @@ def test_handshake_connect_to_s_server(version, cipher, key, pki, handshake, pay
         assert sha256(there.result(seconds(30))) == sha256(payload)
         back.result(seconds(30))
         assert_connected(connect, version, cipher, key, record_path, pki)
+    covers("Full handshake", version, "client")
 
 
 @all_cases
 def test_handshake_connect_to_gnutls_serv(version, cipher, key, pki, handshake, record_path,
-                                          counted):
+                                          counted, covers):
     # Its echo wants lines of text, and waits for acknowledgements where they are short.
     text = base64.b64encode(os.urandom(3 << 19))
     data = b"".join(text[i:i + 1023] + b"\n" for i in range(0, len(text), 1023))
@@ -169,6 +170,7 @@ def test_handshake_connect_to_gnutls_serv(version, cipher, key, pki, handshake, 
         got = connect.exchange(data, len(data))
         assert sha256(got) == sha256(data)
         assert_connected(connect, version, cipher, key, record_path, pki)
+    covers("Full handshake", version, "client")
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +316,7 @@ def test_application_protocol_is_agreed_on(role, pki, client):
 
 @pytest.mark.parametrize("kind", peers.KEYS)
 @pytest.mark.parametrize("version", peers.VERSIONS)
-def test_client_certificate_is_verified_and_told(kind, version, pki, client):
+def test_client_certificate_is_verified_and_told(kind, version, pki, client, covers):
     for profile in ("require", "request"):
         ours, theirs = endpoint.tcp_pair()
         with ours, theirs:
@@ -332,11 +334,12 @@ def test_client_certificate_is_verified_and_told(kind, version, pki, client):
             with os.fdopen(reply.take("chain")) as chain:
                 assert chain.read().count("BEGIN CERTIFICATE") == 2
             endpoint.exchange(peer, connection_of(reply, ours))
+    covers("Client certificate", version, "server")
 
 
 @pytest.mark.parametrize("kind", peers.KEYS)
 @pytest.mark.parametrize("version", peers.VERSIONS)
-def test_client_role_shows_its_certificate(kind, version, pki, client):
+def test_client_role_shows_its_certificate(kind, version, pki, client, covers):
     ours, theirs = endpoint.tcp_pair()
     with ours, theirs:
         number = client.start(ours, "client", profile="client-" + kind, peer_name="localhost")
@@ -347,6 +350,7 @@ def test_client_role_shows_its_certificate(kind, version, pki, client):
         assert reply.outcome == "established", reply
         subject = dict(x[0] for x in peer.tls.getpeercert()["subject"])
         assert subject["commonName"] == "client-" + kind
+    covers("Client certificate", version, "client")
 
 
 def test_client_certificate_that_is_only_requested_may_be_missing(pki, client):
