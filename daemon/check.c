@@ -14,6 +14,7 @@
 #include "certificate-file.h"
 #include "loaded.h"
 #include "offload-kernel.h"
+#include "secrets.h"
 #include "signer.h"
 #include "trust.h"
 
@@ -90,6 +91,22 @@ static void check_socket(struct report *report, const struct config *config)
 		tell(report, OK, "socket %s: mode %04o", config->socket,
 		     (unsigned)config->socket_mode);
 	free(directory);
+}
+
+static void check_state(struct report *report, const struct config *config)
+{
+	const char *directory = config->state_directory;
+	struct problem problem = {};
+
+	if (!directory)
+		return;
+	if (access(directory, F_OK) < 0 && errno == ENOENT)
+		tell(report, WARNING, "state-directory %s: does not exist; the start makes it",
+		     directory);
+	else if (secrets_check(directory, &problem) < 0)
+		tell(report, ERROR, "%s", problem.text);
+	else
+		tell(report, OK, "state-directory %s", directory);
 }
 
 // ---- Certificates ----
@@ -306,6 +323,7 @@ int check_run(const char *config_path, FILE *out)
 	     config->profile_count == 1 ? "profile" : "profiles");
 	check_user(&report, config);
 	check_socket(&report, config);
+	check_state(&report, config);
 	check_profiles(&report, config);
 	config_free(config);
 	// Above, things were looked at one by one; this is what a start does.

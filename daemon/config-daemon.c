@@ -156,6 +156,7 @@ int config_daemon_defaults(struct config_reader *reader)
 	config->relayed_per_user = 256;
 	config->stop_timeout_ms = 5000;
 	config->log_level = CONFIG_LOG_INFO;
+	config_resumption_defaults(config);
 	return config->socket ? 0 : problem_set(reader->problem, "out of memory");
 }
 

@@ -49,6 +49,7 @@ int config_problem_at(struct config_reader *reader, unsigned line, const char *f
     __attribute__((format(printf, 3, 4)));
 
 extern const struct config_key config_daemon_keys[];
+extern const struct config_key config_resumption_daemon_keys[];
 /* Those of a profile lie in one file for each thing that they are about; config.c lists the tables. */
 extern const struct config_key config_profile_keys[];
 extern const struct config_key config_authentication_keys[];
@@ -61,6 +62,7 @@ void config_profile_done(struct config_profile *profile);
 /* The same, each for the keys of its file. */
 int config_authentication_finish(struct config_reader *reader);
 void config_authentication_done(struct config_profile *profile);
+void config_resumption_defaults(struct config *config);
 /* Sets the defaults of [daemon], and judges it when the file has ended. */
 int config_daemon_defaults(struct config_reader *reader);
 int config_daemon_finish(struct config_reader *reader);

@@ -57,7 +57,11 @@ static int section_end(struct config_reader *reader)
 	return error;
 }
 
-static const struct config_key *const daemon_tables[] = {config_daemon_keys, NULL};
+static const struct config_key *const daemon_tables[] = {
+    config_daemon_keys,
+    config_resumption_daemon_keys,
+    NULL,
+};
 static const struct config_key *const profile_tables[] = {
     config_profile_keys,
     config_authentication_keys,
@@ -361,6 +365,7 @@ void config_free(struct config *config)
 	free(config->profiles);
 	free(config->path);
 	free(config->socket);
+	free(config->state_directory);
 	free(config->user);
 	free(config);
 }

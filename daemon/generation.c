@@ -72,6 +72,7 @@ static int worker_start(struct generation *generation, unsigned i, struct proble
 	    .loaded = generation->loaded,
 	    .kernel = generation->kernel,
 	    .counters = generation->counters,
+	    .secrets = generation->secrets,
 	    .listening_fd = generation->unix_socket->fd,
 	    .relay_socket = relays_socket(generation->relays, i),
 	};

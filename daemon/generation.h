@@ -12,6 +12,7 @@
 #include "offload-kernel.h"
 #include "registry.h"
 #include "relays.h"
+#include "secrets.h"
 #include "unix-socket.h"
 
 struct worker_child {
@@ -31,6 +32,7 @@ struct generation {
 	struct relays *relays;           /* lent */
 	const struct kernel_tls *kernel;
 	struct counters *counters;
+	struct secrets *secrets; /* lent */
 	int64_t daemon_started_ms;
 	struct worker_child *workers;
 	unsigned worker_count;

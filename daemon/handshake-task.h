@@ -9,12 +9,14 @@
 #include "offload-kernel.h"
 #include "outcome.h"
 #include "policy.h"
+#include "secrets.h"
 
 /* What all handshakes of a worker share. */
 struct handshake_surroundings {
 	struct event_base *base;
 	const struct kernel_tls *kernel;
 	int relay_socket; /* -1: there is no relay */
+	const struct secrets *secrets; /* that all workers share */
 };
 
 struct handshake_task;

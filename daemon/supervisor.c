@@ -23,6 +23,7 @@
 #include "notify.h"
 #include "registry.h"
 #include "relays.h"
+#include "secrets.h"
 #include "unix-socket.h"
 
 enum {
@@ -35,6 +36,7 @@ struct supervisor {
 	const char *config_path;
 	struct kernel_tls kernel;
 	struct counters *counters;
+	struct secrets *secrets;
 	struct registry registry;
 	struct unix_socket *unix_socket;
 	struct relays *relays;          /* the current set first; retired ones behind it */
@@ -180,6 +182,17 @@ static void generation_adopt(struct supervisor *supervisor, struct generation *g
 	log_set_level(generation->loaded->config->log_level);
 }
 
+/* Made at the start; a reload may give them another place and schedule. */
+static int secrets_fit(struct supervisor *supervisor, const struct config *config,
+		       struct problem *problem)
+{
+	if (!supervisor->secrets)
+		return secrets_new(config->state_directory, config->ticket_rotation_s,
+				   &supervisor->secrets, problem);
+	return secrets_change(supervisor->secrets, config->state_directory,
+			      config->ticket_rotation_s, problem);
+}
+
 /* Takes loaded. */
 static int generation_begin(struct supervisor *supervisor, struct loaded *loaded,
 			    struct problem *problem)
@@ -194,11 +207,14 @@ static int generation_begin(struct supervisor *supervisor, struct loaded *loaded
 	}
 	files_raise(loaded->config);
 	r = surroundings_make(supervisor, loaded->config, &made, problem);
+	if (r == 0)
+		r = secrets_fit(supervisor, loaded->config, problem);
 	if (r == 0) {
 		generation->unix_socket = made.unix_socket;
 		generation->relays = made.relays;
 		generation->kernel = &supervisor->kernel;
 		generation->counters = supervisor->counters;
+		generation->secrets = supervisor->secrets;
 		generation->daemon_started_ms = supervisor->started_ms;
 		r = generation_start(generation, problem);
 	}
@@ -345,9 +361,20 @@ static void supervisor_sweep(struct supervisor *supervisor)
 	}
 }
 
+/* Returns when to look again. */
+static int64_t secrets_tend(struct supervisor *supervisor, int64_t now)
+{
+	struct problem problem = {""};
+
+	if (secrets_rotate_due(supervisor->secrets) == 0 &&
+	    secrets_rotate(supervisor->secrets, &problem) < 0)
+		log_error("%s", problem.text);
+	return now + 1000 * secrets_rotate_due(supervisor->secrets);
+}
+
 static int64_t supervisor_tend(struct supervisor *supervisor)
 {
-	int64_t now = now_ms(), next = INT64_MAX, then;
+	int64_t now = now_ms(), next = secrets_tend(supervisor, now), then;
 
 	for (struct generation *g = supervisor->generations; g; g = g->next) {
 		then = generation_tend(g, &supervisor->registry, now);
@@ -501,6 +528,7 @@ static void supervisor_end(struct supervisor *supervisor)
 		relays_free(relays);
 	}
 	counters_free(supervisor->counters);
+	secrets_free(supervisor->secrets);
 	if (supervisor->signals >= 0)
 		close(supervisor->signals);
 }

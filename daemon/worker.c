@@ -146,6 +146,7 @@ static int worker_make_events(struct worker *worker)
 	worker->surroundings.base = worker->base;
 	worker->surroundings.kernel = worker->setup->kernel;
 	worker->surroundings.relay_socket = worker->setup->relay_socket;
+	worker->surroundings.secrets = worker->setup->secrets;
 	worker->accepting = event_new(worker->base, worker->setup->listening_fd,
 				      EV_READ | EV_PERSIST, worker_accept, worker);
 	worker->pause = evtimer_new(worker->base, worker_try_again, worker);
@@ -208,6 +209,7 @@ int worker_main(const struct worker_setup *setup)
 	};
 	int status;
 
+	secrets_protect(setup->secrets);
 	log_set_level(worker.config->log_level);
 	log_set_name("worker %u", setup->index);
 	LIST_INIT(&worker.sources);

@@ -25,6 +25,7 @@ struct worker_setup {
 	int listening_fd; /* the daemon's Unix socket */
 	int control_fd;   /* toward the supervisor */
 	int relay_socket; /* -1: there is no relay */
+	struct secrets *secrets;
 };
 
 struct source;
