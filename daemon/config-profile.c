@@ -15,7 +15,6 @@ enum {
 	ALPN_NAME_MAX = 31, // of 31 bytes.
 	TIMEOUT_DEFAULT_MS = 10000,
 	TIMEOUT_MAX_MS = 600000,
-	LINE_COPY = 256, // libinih's lines are shorter
 };
 
 static int read_role(struct config_reader *reader, const char *value)
@@ -118,36 +117,19 @@ static int allow_add(struct config_reader *reader, const char *word)
 			      word);
 }
 
-// Calls add for each word of the list.
-static int list_read(struct config_reader *reader, const char *value,
-		     int (*add)(struct config_reader *, const char *))
-{
-	char copy[LINE_COPY], *cursor = copy, *word;
-
-	if (strlen(value) >= sizeof(copy))
-		return config_problem(reader, "%s: the line is too long", reader->word);
-	memcpy(copy, value, strlen(value) + 1);
-	if (!*value)
-		return config_problem(reader, "%s has no value", reader->word);
-	while ((word = config_value_next(&cursor)))
-		if (add(reader, word) < 0)
-			return -1;
-	return 0;
-}
-
 static int read_alpn(struct config_reader *reader, const char *value)
 {
-	return list_read(reader, value, alpn_add);
+	return config_value_list(reader, value, alpn_add);
 }
 
 static int read_ciphers(struct config_reader *reader, const char *value)
 {
-	return list_read(reader, value, cipher_add);
+	return config_value_list(reader, value, cipher_add);
 }
 
 static int read_allow(struct config_reader *reader, const char *value)
 {
-	return list_read(reader, value, allow_add);
+	return config_value_list(reader, value, allow_add);
 }
 
 static int read_alpn_required(struct config_reader *reader, const char *value)
@@ -260,7 +242,7 @@ int config_profile_finish(struct config_reader *reader)
 	struct config_profile *profile = reader->profile;
 	unsigned line = profile->line;
 
-	if (config_authentication_finish(reader) < 0)
+	if (config_authentication_finish(reader) < 0 || config_key_exchange_finish(reader) < 0)
 		return -1;
 	if (profile->alpn_required && !profile->alpn_count)
 		return config_problem_at(reader, line,

@@ -53,6 +53,7 @@ extern const struct config_key config_resumption_daemon_keys[];
 /* Those of a profile lie in one file for each thing that they are about; config.c lists the tables. */
 extern const struct config_key config_profile_keys[];
 extern const struct config_key config_authentication_keys[];
+extern const struct config_key config_key_exchange_keys[];
 
 /* Starts [profile NAME]: a new profile with its defaults. 0 or -1 with a problem. */
 int config_profile_begin(struct config_reader *reader, const char *name);
@@ -63,6 +64,7 @@ void config_profile_done(struct config_profile *profile);
 int config_authentication_finish(struct config_reader *reader);
 void config_authentication_done(struct config_profile *profile);
 void config_resumption_defaults(struct config *config);
+int config_key_exchange_finish(struct config_reader *reader);
 /* Sets the defaults of [daemon], and judges it when the file has ended. */
 int config_daemon_defaults(struct config_reader *reader);
 int config_daemon_finish(struct config_reader *reader);
@@ -83,6 +85,9 @@ int config_value_path(struct config_reader *reader, const char *value, char **pa
 int config_value_user(struct config_reader *reader, const char *name, uid_t *ret_uid,
 		      gid_t *ret_gid);
 int config_value_group(struct config_reader *reader, const char *name, gid_t *ret_gid);
+/* Calls add for each word of the list that value is; the first failure ends it. */
+int config_value_list(struct config_reader *reader, const char *value,
+		      int (*add)(struct config_reader *, const char *));
 /* Cuts the next word of a list (separated by commas or blanks) off *cursor; NULL at its end. */
 char *config_value_next(char **cursor);
 

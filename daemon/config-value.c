@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LINE_COPY = 256 }; // libinih's lines are shorter
+
 // All of text is decimal digits, and the number is at most most.
 static bool number_read(const char *text, unsigned long most, unsigned long *ret_number)
 {
@@ -157,6 +159,22 @@ char *config_value_next(char **cursor)
 	if (**cursor)
 		*(*cursor)++ = '\0';
 	return word;
+}
+
+int config_value_list(struct config_reader *reader, const char *value,
+		      int (*add)(struct config_reader *, const char *))
+{
+	char copy[LINE_COPY], *cursor = copy, *word;
+
+	if (strlen(value) >= sizeof(copy))
+		return config_problem(reader, "%s: the line is too long", reader->word);
+	memcpy(copy, value, strlen(value) + 1);
+	if (!*value)
+		return config_problem(reader, "%s has no value", reader->word);
+	while ((word = config_value_next(&cursor)))
+		if (add(reader, word) < 0)
+			return -1;
+	return 0;
 }
 
 int config_value_boolean(struct config_reader *reader, const char *value,

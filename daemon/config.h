@@ -44,6 +44,24 @@ enum config_cipher {
 	CONFIG_CIPHERS,
 };
 
+/* Key exchange groups; the order of a profile's list is its preference. */
+enum config_group {
+	CONFIG_X25519_MLKEM768,
+	CONFIG_SECP256R1_MLKEM768,
+	CONFIG_SECP384R1_MLKEM1024,
+	CONFIG_X25519,
+	CONFIG_SECP256R1,
+	CONFIG_SECP384R1,
+	CONFIG_X448,
+	CONFIG_SECP521R1,
+	CONFIG_FFDHE2048,
+	CONFIG_FFDHE3072,
+	CONFIG_FFDHE4096,
+	CONFIG_FFDHE6144,
+	CONFIG_FFDHE8192,
+	CONFIG_GROUPS,
+};
+
 enum config_log_level {
 	CONFIG_LOG_ERROR,
 	CONFIG_LOG_WARNING,
@@ -80,8 +98,12 @@ struct config_profile {
 	enum config_version min_version;
 	enum config_cipher ciphers[CONFIG_CIPHERS];
 	size_t cipher_count;
-	bool client_order;         /* cipher-order = client; the server's decides otherwise */
-	struct config_allow allow; /* none given: root and the daemon's own user */
+	enum config_group groups[CONFIG_GROUPS]; /* all of them known to this system's GnuTLS */
+	size_t group_count;
+	bool insecure_rsa_key_exchange; /* TLS 1.2: the session's secret encrypted with the
+					   certificate's key, without forward secrecy */
+	bool client_order;              /* cipher-order = client; the server's decides otherwise */
+	struct config_allow allow;      /* none given: root and the daemon's own user */
 	uint32_t timeout_ms;
 	enum config_records records;
 	bool insecure_no_verification; /* insecure-no-verification = yes: client role, no check of

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "certificate-file.h"
+#include "key-exchange.h"
 #include "loaded.h"
 #include "server-names.h"
 #include "signer.h"
@@ -32,6 +33,7 @@ struct credentials {
 	unsigned group_count;
 	gnutls_certificate_credentials_t server; // for an unknown name or none
 	gnutls_certificate_credentials_t client;
+	gnutls_dh_params_t dh; // of the server's; NULL: no finite fields
 };
 
 static int pair_read(struct pair *pair, const struct config_certificate *config,
@@ -153,6 +155,13 @@ static unsigned defaults_choose(const struct credentials *credentials, unsigned 
 	return count;
 }
 
+static void dh_give(const struct credentials *credentials, gnutls_certificate_credentials_t group)
+{
+	if (credentials->dh)
+		gnutls_certificate_set_dh_params(group,
+						 credentials->dh); // which are only referred to
+}
+
 static int groups_make(struct credentials *credentials, const struct trust *trust,
 		       struct problem *problem)
 {
@@ -172,9 +181,13 @@ static int groups_make(struct credentials *credentials, const struct trust *trus
 		if (group_new(credentials, numbers, count, hints,
 			      &credentials->groups[credentials->group_count], problem) < 0)
 			return -1;
+		dh_give(credentials, credentials->groups[credentials->group_count]);
 	}
 	count = defaults_choose(credentials, defaults, 8);
-	return group_new(credentials, defaults, count, hints, &credentials->server, problem);
+	if (group_new(credentials, defaults, count, hints, &credentials->server, problem) < 0)
+		return -1;
+	dh_give(credentials, credentials->server);
+	return 0;
 }
 
 static int client_make(struct credentials *credentials, struct problem *problem)
@@ -201,6 +214,10 @@ int credentials_new(const struct config_profile *config, const struct trust *tru
 		return problem_set(problem, "out of memory");
 	if (pairs_read(credentials, config, problem) < 0)
 		goto fail;
+	if (key_exchange_parameters(config, &credentials->dh) < 0) {
+		problem_set(problem, "the parameters of key exchange cannot be made");
+		goto fail;
+	}
 	if ((config->roles & CONFIG_ROLE_SERVER) && credentials->pair_count &&
 	    groups_make(credentials, trust, problem) < 0)
 		goto fail;
@@ -227,6 +244,8 @@ void credentials_free(struct credentials *credentials)
 		gnutls_certificate_free_credentials(credentials->server);
 	if (credentials->client)
 		gnutls_certificate_free_credentials(credentials->client);
+	if (credentials->dh)
+		gnutls_dh_params_deinit(credentials->dh);
 	server_names_free(credentials->names);
 	for (unsigned i = 0; i < credentials->pair_count; i++) {
 		certificates_done(&credentials->pairs[i].chain);

@@ -65,6 +65,7 @@ struct outcome {
 	const char *version;
 	const char *cipher;
 	char suite[64];
+	const char *key_exchange;
 	char group[32];
 	char alpn[256];
 	char server_name[256];

@@ -3,14 +3,14 @@
 // the library's defaults nor the system's keywords decide what is offered.
 #include "priorities.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
-// Only suites whose records a kernel can take over: AEAD ciphers. Every key exchange is ephemeral;
-// no SHA-1 and no PKCS #1 signature of it.
-#define EXCHANGES ":+AEAD:+COMP-NULL:+CTYPE-X509:+ECDHE-ECDSA:+ECDHE-RSA:+DHE-RSA"
-#define GROUPS                                                                          \
-	":+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:+GROUP-X448:+GROUP-SECP521R1" \
-	":+GROUP-FFDHE2048:+GROUP-FFDHE3072:+GROUP-FFDHE4096:+GROUP-FFDHE6144:+GROUP-FFDHE8192"
+#include "groups.h"
+
+// Only suites whose records a kernel can take over: AEAD ciphers. No SHA-1 and no PKCS #1 signature of
+// it.
+#define COMMON ":+AEAD:+COMP-NULL:+CTYPE-X509"
 #define SIGNATURES                                                             \
 	":+SIGN-ECDSA-SECP256R1-SHA256:+SIGN-ECDSA-SHA256:+SIGN-EDDSA-ED25519" \
 	":+SIGN-ECDSA-SECP384R1-SHA384:+SIGN-ECDSA-SHA384:+SIGN-EDDSA-ED448"   \
@@ -19,30 +19,77 @@
 	":+SIGN-RSA-PSS-RSAE-SHA384:+SIGN-RSA-PSS-SHA384:+SIGN-RSA-SHA384"     \
 	":+SIGN-RSA-PSS-RSAE-SHA512:+SIGN-RSA-PSS-SHA512:+SIGN-RSA-SHA512"
 
-int priorities_new(const struct config_profile *config, enum config_roles role, const bool *allowed,
-		   gnutls_priority_t *ret_priorities, struct problem *problem)
+struct text {
+	char bytes[2048];
+	size_t length;
+};
+
+static void add(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(struct text *text, const char *format, ...)
 {
-	char text[1536], ciphers[128] = "";
-	const char *where = NULL;
-	size_t length = 0;
-	int error;
+	size_t room = sizeof(text->bytes) - text->length;
+	va_list arguments;
+	int length;
+
+	va_start(arguments, format);
+	length = vsnprintf(text->bytes + text->length, room, format, arguments);
+	va_end(arguments);
+	text->length += length < 0 ? 0 : (size_t)length < room ? (size_t)length : room - 1;
+}
+
+static bool add_ciphers(struct text *text, const struct config_profile *config, const bool *allowed)
+{
+	bool some = false;
 
 	for (size_t i = 0; i < config->cipher_count; i++) {
 		if (allowed && !allowed[config->ciphers[i]])
 			continue;
-		length += (size_t)snprintf(ciphers + length, sizeof(ciphers) - length, ":+%s",
-					   config_cipher_word(config->ciphers[i]));
+		add(text, ":+%s", config_cipher_word(config->ciphers[i]));
+		some = true;
 	}
-	if (!length)
+	return some;
+}
+
+// TLS 1.2 has its key exchange in the suite; TLS 1.3 asks for the groups alone.
+static void add_exchanges(struct text *text, const struct config_profile *config)
+{
+	bool curves = false, finite = false;
+
+	for (size_t i = 0; i < config->group_count; i++) {
+		add(text, ":+GROUP-%s", groups_name(config->groups[i]));
+		curves = curves || groups_is_curve(config->groups[i]);
+		finite = finite || groups_is_finite(config->groups[i]);
+	}
+	// With hybrids alone there would be no TLS 1.2, but the library wants some exchange.
+	if (curves || !finite)
+		add(text, ":+ECDHE-ECDSA:+ECDHE-RSA");
+	if (finite)
+		add(text, ":+DHE-RSA");
+	if (config->insecure_rsa_key_exchange)
+		add(text, ":+RSA");
+}
+
+int priorities_new(const struct config_profile *config, enum config_roles role, const bool *allowed,
+		   gnutls_priority_t *ret_priorities, struct problem *problem)
+{
+	struct text text = {"", 0};
+	const char *where = NULL;
+	int error;
+
+	add(&text, "NONE:+VERS-TLS1.3%s",
+	    config->min_version == CONFIG_TLS12 ? ":+VERS-TLS1.2" : "");
+	if (!add_ciphers(&text, config, allowed))
 		return problem_set(problem, "[profile %s]: none of its ciphers is left",
 				   config->name);
-	snprintf(text, sizeof(text),
-		 "NONE:+VERS-TLS1.3%s%s" EXCHANGES GROUPS SIGNATURES ":%%PROFILE_MEDIUM%s",
-		 config->min_version == CONFIG_TLS12 ? ":+VERS-TLS1.2" : "", ciphers,
-		 role == CONFIG_ROLE_SERVER && !config->client_order ? ":%SERVER_PRECEDENCE" : "");
-	error = gnutls_priority_init(ret_priorities, text, &where);
+	add(&text, COMMON);
+	add_exchanges(&text, config);
+	add(&text, SIGNATURES ":%%PROFILE_MEDIUM%s",
+	    role == CONFIG_ROLE_SERVER && !config->client_order ? ":%SERVER_PRECEDENCE" : "");
+	error = gnutls_priority_init(ret_priorities, text.bytes, &where);
 	if (error < 0)
 		return problem_set(problem, "[profile %s]: GnuTLS does not accept \"%s\": %s",
-				   config->name, where ? where : text, gnutls_strerror(error));
+				   config->name, where ? where : text.bytes,
+				   gnutls_strerror(error));
 	return 0;
 }

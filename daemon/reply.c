@@ -132,6 +132,7 @@ static void add_established(struct message_writer *writer, const struct outcome 
 	add(writer, HANDSHAKE_KEY_VERSION, outcome->version);
 	add(writer, HANDSHAKE_KEY_SUITE, outcome->suite);
 	add(writer, HANDSHAKE_KEY_CIPHER, outcome->cipher);
+	add(writer, HANDSHAKE_KEY_KEY_EXCHANGE, outcome->key_exchange);
 	add(writer, HANDSHAKE_KEY_GROUP, outcome->group);
 	add(writer, HANDSHAKE_KEY_ALPN, outcome->alpn);
 	add(writer, HANDSHAKE_KEY_SERVER_NAME, outcome->server_name);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "credentials.h"
+#include "key-exchange.h"
 #include "priorities.h"
 
 /* ---- What the library calls back ----------------------------------------------------------- */
@@ -187,6 +188,7 @@ static int session_set(struct session *session, const struct kernel_tls *kernel)
 	if (error == 0)
 		error = gnutls_credentials_set(session->tls, GNUTLS_CRD_CERTIFICATE,
 					       server ? profile->server : profile->client);
+	key_exchange_set(session->tls, profile->config);
 	if (error == 0)
 		error = session_set_alpn(session);
 	if (error == 0)
@@ -265,14 +267,14 @@ int session_check(struct session *session)
 void session_describe(struct session *session, struct outcome *outcome)
 {
 	const char *suite = gnutls_ciphersuite_get(session->tls);
-	const char *group = gnutls_group_get_name(gnutls_group_get(session->tls));
 	gnutls_datum_t protocol;
 
 	outcome->version =
 	    gnutls_protocol_get_version(session->tls) == GNUTLS_TLS1_3 ? "TLS1.3" : "TLS1.2";
 	outcome->cipher = gnutls_cipher_get_name(gnutls_cipher_get(session->tls));
 	snprintf(outcome->suite, sizeof(outcome->suite), "%s", suite != NULL ? suite : "");
-	snprintf(outcome->group, sizeof(outcome->group), "%s", group != NULL ? group : "");
+	outcome->key_exchange = key_exchange_word(session->tls);
+	key_exchange_group(session->tls, outcome->group, sizeof(outcome->group));
 	if (gnutls_alpn_get_selected_protocol(session->tls, &protocol) == 0)
 		snprintf(outcome->alpn, sizeof(outcome->alpn), "%.*s", (int)protocol.size,
 			 (const char *)protocol.data);

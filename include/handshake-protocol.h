@@ -49,10 +49,12 @@
 #define HANDSHAKE_KEY_SUITE   "suite"   /* IANA's name: TLS_AES_128_GCM_SHA256 */
 #define HANDSHAKE_KEY_CIPHER \
 	"cipher" /* AES-128-GCM | AES-256-GCM | CHACHA20-POLY1305 | AES-128-CCM */
-#define HANDSHAKE_KEY_GROUP          "group"          /* X25519, SECP256R1, … */
-#define HANDSHAKE_KEY_SERVER_NAME    "server-name"    /* the server_name that the client sent */
-#define HANDSHAKE_KEY_TRANSMIT       "transmit"       /* kernel | relay */
-#define HANDSHAKE_KEY_RECEIVE        "receive"        /* kernel | relay */
+#define HANDSHAKE_KEY_KEY_EXCHANGE \
+	"key-exchange" /* ECDHE | DHE | HYBRID | RSA | ECDHE-PSK | DHE-PSK | HYBRID-PSK | PSK */
+#define HANDSHAKE_KEY_GROUP          "group"       /* X25519, SECP256R1, FFDHE2048, DH-2048, … */
+#define HANDSHAKE_KEY_SERVER_NAME    "server-name" /* the server_name that the client sent */
+#define HANDSHAKE_KEY_TRANSMIT       "transmit"    /* kernel | relay */
+#define HANDSHAKE_KEY_RECEIVE        "receive"     /* kernel | relay */
 #define HANDSHAKE_KEY_RECORDS_REASON "records-reason" /* why not the kernel; absent with kernel */
 #define HANDSHAKE_KEY_RESUMED        "resumed"        /* yes | no */
 #define HANDSHAKE_KEY_HANDSHAKE_US   "handshake-us" /* microseconds from request to keys installed */

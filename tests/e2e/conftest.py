@@ -179,9 +179,8 @@ def daemon(shared_daemon):
     assert shared_daemon.alive, "handshaked died in this test"
 
 
-@pytest.fixture
-def make_daemon(build, sanitizer_directory):
-    """make_daemon(profiles, options={}, start=True): ended with the test."""
+@contextlib.contextmanager
+def daemon_maker(build, sanitizer_directory):
     made = []
 
     def make(profiles, options=None, start=True):
@@ -200,6 +199,20 @@ def make_daemon(build, sanitizer_directory):
         _daemons.remove(one)
         one.remove()
     assert not reports, "\n".join(reports)[:20000]
+
+
+@pytest.fixture
+def make_daemon(build, sanitizer_directory):
+    """make_daemon(profiles, options={}, start=True): ended with the test."""
+    with daemon_maker(build, sanitizer_directory) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_module_daemon(build, sanitizer_directory):
+    """The same, for a daemon that a module's tests share."""
+    with daemon_maker(build, sanitizer_directory) as make:
+        yield make
 
 
 @pytest.fixture

@@ -62,7 +62,8 @@ class Authority:
             .sign(parent.key if parent else self.key, hashes.SHA256())
         )
 
-    def issue(self, name, kind="ecdsa", names=NAMES, purpose=SERVER, begins=-1, ends=365):
+    def issue(self, name, kind="ecdsa", names=NAMES, purpose=SERVER, begins=-1, ends=365,
+              encipher=False):
         """begins, ends: days from now. Returns (certificate, key)."""
         key = _key(kind)
         now = datetime.datetime.utcnow()
@@ -75,7 +76,7 @@ class Authority:
             .not_valid_before(now + begins * DAY)
             .not_valid_after(now + ends * DAY)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(authority=False), critical=True)
+            .add_extension(_key_usage(authority=False, encipher=encipher), critical=True)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
@@ -107,9 +108,9 @@ class Authority:
         return [self.certificate] + self.parent.chain() if self.parent else []
 
 
-def _key_usage(authority):
+def _key_usage(authority, encipher=False):
     return x509.KeyUsage(
-        digital_signature=True, content_commitment=False, key_encipherment=False,
+        digital_signature=True, content_commitment=False, key_encipherment=encipher,
         data_encipherment=False, key_agreement=False, key_cert_sign=authority,
         crl_sign=authority, encipher_only=False, decipher_only=False)
 

@@ -59,6 +59,8 @@ int engine_setup(void **state)
 	for (int i = 0; i < CONFIG_CIPHERS; i++)
 		engine->config.ciphers[i] = (enum config_cipher)i;
 	engine->config.cipher_count = CONFIG_CIPHERS;
+	for (int group = CONFIG_X25519; group < CONFIG_GROUPS; group++)
+		engine->config.groups[engine->config.group_count++] = (enum config_group)group;
 	engine->profile.config = &engine->config;
 	outcome_init(&engine->outcome);
 	*state = engine;

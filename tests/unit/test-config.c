@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "groups.h"
 #include "pki.h"
 
 #define DAEMON "[daemon]\nuser = 65534\n" // two lines
@@ -79,6 +80,8 @@ static void has_defaults(void **state)
 	assert_int_equal(profile->client_certificates, CONFIG_CLIENT_NONE);
 	assert_int_equal(profile->cipher_count, 4);
 	assert_int_equal(profile->ciphers[0], CONFIG_AES_128_GCM);
+	assert_true(profile->group_count >= 10);
+	assert_false(profile->insecure_rsa_key_exchange);
 	assert_null(profile->trust);
 	assert_false(profile->insecure_no_verification);
 	assert_false(profile->unknown_name_refused);
@@ -180,6 +183,16 @@ static void tells_file_line_and_the_nearest_word(void **state)
 	    {DAEMON "[profile a]\nciphers = AES-128-GMC\n", "did you mean \"AES-128-GCM\"?"},
 	    {DAEMON "[profile a]\nciphers = AES-128-GCM AES-128-GCM\n", "is there twice"},
 	    {DAEMON "[profile a]\nciphers =\n", ":4: ciphers has no value"},
+	    {DAEMON "[profile a]\ngroups = X25591\n",
+	     ":4: groups: unknown group \"X25591\"; did you mean \"X25519\"?"},
+	    {DAEMON "[profile a]\ngroups = brainpoolP256r1\n",
+	     "unknown group \"brainpoolP256r1\"; see handshaked.conf(5)"},
+	    {DAEMON "[profile a]\ngroups = P-256, X25519 secp256r1\n",
+	     "\"secp256r1\" is there twice"},
+	    {DAEMON "[profile a]\ngroups =\n", ":4: groups has no value"},
+	    {DAEMON "[profile a]\ngroups = ?\n", "unknown group \"?\""},
+	    {DAEMON "[profile a]\nmin-version = TLS1.3\ninsecure-rsa-key-exchange = yes\n",
+	     ":3: [profile a]: insecure-rsa-key-exchange is for TLS 1.2"},
 	    {DAEMON "[profile a]\nalpn-required = maybe\n", "known: yes or no"},
 	    {DAEMON "[profile a]\nalpn-required = yes\n", "needs \"alpn\""},
 	    {DAEMON "[profile a]\nalpn = 12345678901234567890123456789012\n", "too long"},
@@ -202,6 +215,27 @@ static void tells_file_line_and_the_nearest_word(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		assert_says(refusal(cases[i].text), cases[i].says);
+}
+
+static void groups_may_be_optional(void **state)
+{
+	const char *text = DAEMON "[profile a]\ngroups = X25519MLKEM768? X25519\n  P-384?\n";
+	struct config *config = read_text(text);
+	const struct config_profile *profile = config_find_profile(config, "a");
+	bool hybrid = groups_available(CONFIG_X25519_MLKEM768);
+
+	(void)state;
+	assert_int_equal(profile->group_count, hybrid ? 3 : 2);
+	assert_int_equal(profile->groups[hybrid], CONFIG_X25519);
+	assert_int_equal(profile->groups[hybrid + 1], CONFIG_SECP384R1);
+	config_free(config);
+	if (hybrid)
+		return;
+	assert_says(refusal(DAEMON "[profile a]\ngroups = X25519MLKEM768\n"),
+		    "does not have \"X25519MLKEM768\"; take it out, or write"
+		    " \"X25519MLKEM768?\"");
+	assert_says(refusal(DAEMON "[profile a]\ngroups = X25519MLKEM768?\n"),
+		    "has none of its groups");
 }
 
 static void refuses_what_is_there_twice_with_both_lines(void **state)
@@ -350,6 +384,7 @@ int main(void)
 	    cmocka_unit_test(has_defaults),
 	    cmocka_unit_test(reads_everything),
 	    cmocka_unit_test(tells_file_line_and_the_nearest_word),
+	    cmocka_unit_test(groups_may_be_optional),
 	    cmocka_unit_test(refuses_what_is_there_twice_with_both_lines),
 	    cmocka_unit_test(wants_each_certificate_with_its_key),
 	    cmocka_unit_test(refuses_profiles_that_make_no_sense),
