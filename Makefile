@@ -14,7 +14,9 @@ VERSION := 0.1.0
 # SANITIZE=address (with undefined), thread or valgrind builds everything again, beside the plain build.
 # SANITIZED leaves out the system-call filter, which such tools cannot live in.
 SANITIZE ?=
-B := build$(addprefix -,$(SANITIZE))
+# Another plain build beside the first: VARIANT=newest for one in tests/vm's newest user space.
+VARIANT ?=
+B := build$(addprefix -,$(SANITIZE))$(addprefix -,$(VARIANT))
 CC ?= cc
 PKG_CONFIG ?= pkg-config
 Q := $(if $(V),,@)
@@ -39,6 +41,8 @@ SANITIZERS := -DSANITIZED
 endif
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Iinclude -Ilibhandshake -DVERSION='"$(VERSION)"' $(SYSTEMD) \
 	$(WARNINGS) $(HARDENING) $(SANITIZERS) -MMD -MP $(CFLAGS)
+# cmocka 2 deprecates assert_in_range for names that cmocka 1 lacks.
+UNIT_CFLAGS := -Idaemon -Itools -DCMOCKA_DISABLE_DEPRECATION_WARNINGS
 ALL_LDFLAGS = -Wl,-z,relro,-z,now $(SANITIZERS) $(LDFLAGS)
 packages = $(shell $(PKG_CONFIG) $(1) $(2))
 
@@ -56,7 +60,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz-*.c)
 all: $(B)/bin/handshaked $(B)/bin/handshake $(B)/lib/libhandshake.a $(B)/lib/libhandshake.so.1
 
 help:
-	@echo "make          builds $(B)/bin and $(B)/lib (SANITIZE=address|thread: in build-…)"
+	@echo "make          builds $(B)/bin and $(B)/lib (SANITIZE=address|thread, VARIANT=newest: in build-…)"
 	@echo "make demo     the main job, on this machine or in a guest with a real kernel"
 	@echo "make check    all tests; tests/check --list names the steps"
 	@echo "make unit     the unit tests alone"
@@ -78,7 +82,7 @@ $(B)/obj/tools/%.o: tools/%.c
 
 $(B)/obj/tests/unit/%.o: tests/unit/%.c
 	@mkdir -p $(@D); echo "  CC $@"
-	$(Q)$(CC) $(call packages,--cflags,$(DAEMON_PACKAGES) cmocka) $(ALL_CFLAGS) -Idaemon -Itools -c -o $@ $<
+	$(Q)$(CC) $(call packages,--cflags,$(DAEMON_PACKAGES) cmocka) $(ALL_CFLAGS) $(UNIT_CFLAGS) -c -o $@ $<
 
 $(B)/bin/handshaked: $(DAEMON)
 	@mkdir -p $(@D); echo "  LD $@"
@@ -167,6 +171,6 @@ install: all
 	install -D -m 644 dist/handshake.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/handshake
 
 clean:
-	rm -rf build/bin build/lib build/obj build/unit build/bench build/fuzz build/check build-address build-thread build-valgrind
+	rm -rf build/bin build/lib build/obj build/unit build/bench build/fuzz build/check build-address build-thread build-valgrind build-newest
 
 -include $(shell find $(B)/obj $(B)/bench $(B)/fuzz -name "*.d" 2>/dev/null)
