@@ -271,13 +271,22 @@ static size_t http_keep_escapes(void *context, struct MHD_Connection *http, char
 	return strlen(text);
 }
 
+/* Newer libraries would put a connection that is added into a queue, and tell of its start only later:
+ * serve_connection_start wants to hear of it before the call returns. */
+#if MHD_VERSION >= 0x00097707
+#define HTTP_ONE_THREAD MHD_USE_NO_THREAD_SAFETY
+#else
+#define HTTP_ONE_THREAD 0
+#endif
+
 static int http_start(struct serve *serve)
 {
 	/* Without the flag of SIGPIPE the library would not use sendfile. */
 	serve->http = MHD_start_daemon(
-	    MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0, NULL,
-	    NULL, serve_response_handle, serve, MHD_OPTION_EXTERNAL_LOGGER, http_silence, NULL,
-	    MHD_OPTION_CONNECTION_LIMIT, serve->limit + 1, MHD_OPTION_CONNECTION_TIMEOUT,
+	    MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_TURBO | MHD_USE_ERROR_LOG |
+		HTTP_ONE_THREAD,
+	    0, NULL, NULL, serve_response_handle, serve, MHD_OPTION_EXTERNAL_LOGGER, http_silence,
+	    NULL, MHD_OPTION_CONNECTION_LIMIT, serve->limit + 1, MHD_OPTION_CONNECTION_TIMEOUT,
 	    (unsigned int)((serve->settings->timeout_ms + 999) / 1000),
 	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY, MHD_OPTION_NOTIFY_CONNECTION,
 	    serve_connection_notify, serve, MHD_OPTION_NOTIFY_COMPLETED, serve_connection_complete,

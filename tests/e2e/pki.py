@@ -46,7 +46,9 @@ class Authority:
         self.key = _key("ecdsa")
         self.parent = parent
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        now = datetime.datetime.utcnow()
+        now = datetime.datetime.now(datetime.timezone.utc)
+        # Python 3.13 and newer insist on whose key signed (RFC 5280, 4.2.1.1).
+        signer = (parent or self).key.public_key()
         self.certificate = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -59,6 +61,8 @@ class Authority:
             .add_extension(_key_usage(authority=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()),
                            critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer),
+                           critical=False)
             .sign(parent.key if parent else self.key, hashes.SHA256())
         )
 
@@ -66,7 +70,7 @@ class Authority:
               encipher=False):
         """begins, ends: days from now. Returns (certificate, key)."""
         key = _key(kind)
-        now = datetime.datetime.utcnow()
+        now = datetime.datetime.now(datetime.timezone.utc)
         builder = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
@@ -88,12 +92,16 @@ class Authority:
         return builder.sign(self.key, hashes.SHA256()), key
 
     def revoke(self, certificates):
-        now = datetime.datetime.utcnow()
+        now = datetime.datetime.now(datetime.timezone.utc)
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self.certificate.subject)
             .last_update(now - DAY)
             .next_update(now + 30 * DAY)
+            .add_extension(x509.CRLNumber(1), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
+                critical=False)
         )
         for certificate in certificates:
             builder = builder.add_revoked_certificate(
