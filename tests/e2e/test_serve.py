@@ -264,11 +264,20 @@ def test_an_upload_gets_its_answer_although_nobody_reads_it(server, daemon, pki)
 
 @pytest.mark.parametrize("request_text,host", [
     ("GET /hello.txt HTTP/1.1\r\n", False), ("GET /hello.txt HTTP/1.1\r\nHost: again\r\n", True),
-    ("GET /hello.txt HTTP/1.1\r\nnonsense\r\n", True), ("\x16\x03\x01\x02 /\r\n", True)])
+    ("GET /hello.txt HTTP/1.1\r\nnonsense\r\n", True), ("\x01\x02\x03 /\r\n", True)])
 def test_what_is_no_http_is_a_bad_request(server, daemon, pki, request_text, host):
     with Client(server.port, pki) as client:
         client.send(request_text, host)
         assert client.response()[0] == 400
+
+
+def test_tls_inside_of_tls_is_a_bad_request_or_the_end(server, http, daemon, pki):
+    with Client(server.port, pki) as client:
+        client.send("\x16\x03\x01\x02 /\r\n")
+        # libmicrohttpd 1.0 has no answer to a ClientHello.
+        answer = client.sock.recv(65536)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 400 "), answer
+    assert http.get("/hello.txt")[0] == 200
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2])
