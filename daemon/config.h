@@ -126,9 +126,10 @@ struct config {
 	unsigned clients_total; /* connections of programs, all workers */
 	unsigned relayed_total; /* established relayed connections */
 	unsigned relayed_per_user;
-	char *state_directory;      /* what outlives the daemon; NULL: nothing does */
-	unsigned ticket_rotation_s; /* how long each ticket key is the one to encrypt */
-	unsigned stop_timeout_ms;   /* what SIGTERM gives to handshakes under way */
+	char *state_directory;        /* what outlives the daemon; NULL: nothing does */
+	unsigned ticket_rotation_s;   /* how long each ticket key is the one to encrypt */
+	unsigned session_cache_bytes; /* what the workers remember together */
+	unsigned stop_timeout_ms;     /* what SIGTERM gives to handshakes under way */
 	enum config_log_level log_level;
 	struct config_profile *profiles;
 	size_t profile_count;

@@ -73,6 +73,7 @@ static int worker_start(struct generation *generation, unsigned i, struct proble
 	    .kernel = generation->kernel,
 	    .counters = generation->counters,
 	    .secrets = generation->secrets,
+	    .store_directory = generation->store_directory,
 	    .listening_fd = generation->unix_socket->fd,
 	    .relay_socket = relays_socket(generation->relays, i),
 	};

@@ -32,7 +32,8 @@ struct generation {
 	struct relays *relays;           /* lent */
 	const struct kernel_tls *kernel;
 	struct counters *counters;
-	struct secrets *secrets; /* lent */
+	struct secrets *secrets;     /* lent */
+	const char *store_directory; /* lent */
 	int64_t daemon_started_ms;
 	struct worker_child *workers;
 	unsigned worker_count;

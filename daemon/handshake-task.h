@@ -10,13 +10,15 @@
 #include "outcome.h"
 #include "policy.h"
 #include "secrets.h"
+#include "shared-store.h"
 
 /* What all handshakes of a worker share. */
 struct handshake_surroundings {
 	struct event_base *base;
 	const struct kernel_tls *kernel;
-	int relay_socket; /* -1: there is no relay */
+	int relay_socket;              /* -1: there is no relay */
 	const struct secrets *secrets; /* that all workers share */
+	struct shared_store *store;    /* what they remember together */
 };
 
 struct handshake_task;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -24,6 +25,7 @@
 #include "registry.h"
 #include "relays.h"
 #include "secrets.h"
+#include "shared-store.h"
 #include "unix-socket.h"
 
 enum {
@@ -37,6 +39,8 @@ struct supervisor {
 	struct kernel_tls kernel;
 	struct counters *counters;
 	struct secrets *secrets;
+	char *store_directory; /* where it was at the start: workers of all generations share it */
+	bool store_kept;
 	struct registry registry;
 	struct unix_socket *unix_socket;
 	struct relays *relays;          /* the current set first; retired ones behind it */
@@ -182,13 +186,30 @@ static void generation_adopt(struct supervisor *supervisor, struct generation *g
 	log_set_level(generation->loaded->config->log_level);
 }
 
+/* Beside the secrets if it is to outlive the daemon, else beside the socket, which is the daemon's alone. */
+static int store_make(struct supervisor *supervisor, const struct config *config,
+		      struct problem *problem)
+{
+	const char *state = config->state_directory;
+
+	if (asprintf(&supervisor->store_directory, "%s%s", state ? state : config->socket,
+		     state ? "/store" : "-store") < 0) {
+		supervisor->store_directory = NULL;
+		return problem_set(problem, "out of memory");
+	}
+	supervisor->store_kept = state != NULL;
+	return shared_store_prepare(supervisor->store_directory, supervisor->store_kept, problem);
+}
+
 /* Made at the start; a reload may give them another place and schedule. */
 static int secrets_fit(struct supervisor *supervisor, const struct config *config,
 		       struct problem *problem)
 {
 	if (!supervisor->secrets)
 		return secrets_new(config->state_directory, config->ticket_rotation_s,
-				   &supervisor->secrets, problem);
+				   &supervisor->secrets, problem) < 0
+			   ? -1
+			   : store_make(supervisor, config, problem);
 	return secrets_change(supervisor->secrets, config->state_directory,
 			      config->ticket_rotation_s, problem);
 }
@@ -215,6 +236,7 @@ static int generation_begin(struct supervisor *supervisor, struct loaded *loaded
 		generation->kernel = &supervisor->kernel;
 		generation->counters = supervisor->counters;
 		generation->secrets = supervisor->secrets;
+		generation->store_directory = supervisor->store_directory;
 		generation->daemon_started_ms = supervisor->started_ms;
 		r = generation_start(generation, problem);
 	}
@@ -529,6 +551,9 @@ static void supervisor_end(struct supervisor *supervisor)
 	}
 	counters_free(supervisor->counters);
 	secrets_free(supervisor->secrets);
+	if (supervisor->store_directory && !supervisor->store_kept)
+		shared_store_remove(supervisor->store_directory);
+	free(supervisor->store_directory);
 	if (supervisor->signals >= 0)
 		close(supervisor->signals);
 }

@@ -170,6 +170,7 @@ static void worker_done(struct worker *worker)
 			event_free(events[i]);
 	if (worker->base)
 		event_base_free(worker->base);
+	shared_store_close(worker->surroundings.store);
 }
 
 static int worker_run(struct worker *worker)
@@ -183,6 +184,11 @@ static int worker_run(struct worker *worker)
 		r = worker_make_events(worker);
 	if (r < 0) {
 		log_error("cannot start: %s", strerror(-r));
+		return EXIT_FAILURE;
+	}
+	if (shared_store_open(worker->setup->store_directory, config->session_cache_bytes,
+			      &worker->surroundings.store, &problem) < 0) {
+		log_error("cannot start: %s", problem.text);
 		return EXIT_FAILURE;
 	}
 	if (sandbox_enter(SANDBOX_WORKER, config->uid, config->gid, &problem) < 0) {

@@ -26,6 +26,7 @@ struct worker_setup {
 	int control_fd;   /* toward the supervisor */
 	int relay_socket; /* -1: there is no relay */
 	struct secrets *secrets;
+	const char *store_directory; /* of what the workers remember together */
 };
 
 struct source;

@@ -101,7 +101,7 @@ static void reads_everything(void **state)
 	    "socket = here/socket\nsocket-mode = 0660\nsocket-group = 0\nuser = 65534\n"
 	    "handshakes-total = 10\nhandshakes-per-user = 9\nclients-total = 8\n"
 	    "relayed-total = 7\nrelayed-per-user = 6\nstop-timeout-ms = 0\nlog-level = debug\n"
-	    "state-directory = state\nticket-key-rotation-s = 60\n"
+	    "state-directory = state\nticket-key-rotation-s = 60\nsession-cache-size = 2000000\n"
 	    "[ profile web ]\nrole = server\ncertificate = a.pem\nprivate-key = /keys/a.key\n"
 	    "certificate = b.pem\nprivate-key = b.key\ntrust = ca.pem\n"
 	    "revocation-list = ca.crl\nclient-certificates = require\nalpn = h2, http/1.1\n"
@@ -123,6 +123,7 @@ static void reads_everything(void **state)
 	snprintf(path, sizeof(path), "%s/state", pki_directory());
 	assert_string_equal(config->state_directory, path);
 	assert_int_equal(config->ticket_rotation_s, 60);
+	assert_int_equal(config->session_cache_bytes, 2000000);
 	assert_int_equal(config->socket_mode, 0660);
 	assert_int_equal(config->socket_group, 0);
 	assert_int_equal(config->handshakes_total, 10);
