@@ -6,6 +6,9 @@
 #include <gnutls/gnutls.h>
 #include <stdint.h>
 
+/* RFC 6066, 8; GnuTLS 3.7 has no name for it. */
+enum { ALERT_BAD_CERTIFICATE_STATUS_RESPONSE = 113 };
+
 /* The registry's name, "unknown_ca"; NULL if the number has none. */
 const char *alert_name(uint8_t number);
 /* -1: no alert has that name. */

@@ -12,10 +12,12 @@
 #include <unistd.h>
 
 #include "certificate-file.h"
+#include "certificate-list.h"
 #include "loaded.h"
 #include "offload-kernel.h"
 #include "secrets.h"
 #include "signer.h"
+#include "staple.h"
 #include "trust.h"
 
 enum level { OK, WARNING, ERROR };
@@ -24,10 +26,12 @@ enum {
 	DAY = 24 * 60 * 60,
 	CERTIFICATE_WARNING = 14 * DAY,
 	LIST_WARNING = DAY,
+	STAPLE_WARNING = DAY,
 };
 
 struct report {
 	FILE *out;
+	bool quiet; // what is right is only counted: there are thousands
 	unsigned counts[3];
 };
 
@@ -40,6 +44,8 @@ static void tell(struct report *report, enum level level, const char *format, ..
 	va_list arguments;
 
 	report->counts[level]++;
+	if (report->quiet && level == OK)
+		return;
 	fprintf(report->out, "%-8s ", words[level]);
 	va_start(arguments, format);
 	vfprintf(report->out, format, arguments);
@@ -152,6 +158,61 @@ static void check_purpose(struct report *report, const struct config_profile *pr
 		     profile->name, path);
 }
 
+static void check_staple_dates(struct report *report, const struct config_profile *profile,
+			       const struct staple *staple, bool demanded)
+{
+	const struct ocsp_answer *answer = &staple->answer;
+	time_t now = time(NULL);
+	char date[32];
+
+	certificate_time(answer->next_update, date, sizeof(date));
+	if (answer->status == OCSP_REVOKED)
+		tell(report, ERROR,
+		     "[profile %s] staple %s: the certificate has been revoked; replace it",
+		     profile->name, staple->path);
+	else if (answer->next_update <= now)
+		tell(report, demanded ? ERROR : WARNING,
+		     "[profile %s] staple %s: expired on %s and is not sent%s; fetch a new one",
+		     profile->name, staple->path, date,
+		     demanded ? ", but the certificate demands one (must-staple)" : "");
+	else if (!staple_holds(staple, now))
+		tell(report, demanded ? ERROR : WARNING,
+		     "[profile %s] staple %s: from the future and not sent; is the clock right?",
+		     profile->name, staple->path);
+	else
+		tell(report, answer->next_update - now < STAPLE_WARNING ? WARNING : OK,
+		     "[profile %s] staple %s: holds until %s", profile->name, staple->path, date);
+}
+
+static void check_staple(struct report *report, const struct config_profile *profile,
+			 const struct config_certificate *pair, const struct certificates *chain)
+{
+	bool demanded = ocsp_is_demanded_by(chain->items[0]);
+	struct problem problem = {};
+	struct trust *trust = NULL;
+	struct staple *staple;
+
+	if (!pair->staple) {
+		if (demanded && (profile->roles & CONFIG_ROLE_SERVER))
+			tell(report, WARNING,
+			     "[profile %s] certificate %s: it demands a staple (must-staple), and "
+			     "has"
+			     " none; clients that obey refuse it",
+			     profile->name, pair->certificate);
+		return;
+	}
+	if (profile->trust)
+		trust_new(profile->trust, NULL, &trust, &problem); // told by check_trust()
+	problem.text[0] = '\0';
+	if (staple_read(pair->staple, chain, trust, &staple, &problem) < 0) {
+		tell(report, ERROR, "[profile %s] %s", profile->name, problem.text);
+	} else {
+		check_staple_dates(report, profile, staple, demanded);
+		staple_free(staple);
+	}
+	trust_unref(trust);
+}
+
 static void check_certificate(struct report *report, const struct config_profile *profile,
 			      const struct config_certificate *pair)
 {
@@ -165,6 +226,7 @@ static void check_certificate(struct report *report, const struct config_profile
 		for (unsigned i = 0; i < chain.count; i++)
 			check_dates(report, profile, pair->certificate, chain.items[i]);
 		check_purpose(report, profile, pair->certificate, chain.items[0]);
+		check_staple(report, profile, pair, &chain);
 	}
 	problem.text[0] = '\0';
 	if (signer_key_read(pair->private_key, &key, &problem) < 0)
@@ -179,6 +241,35 @@ static void check_certificate(struct report *report, const struct config_profile
 				 : "permissions are right");
 	signer_key_free(key);
 	certificates_done(&chain);
+}
+
+static void check_certificates(struct report *report, const struct config_profile *profile)
+{
+	struct certificate_list list;
+	struct problem problem = {};
+	unsigned errors = report->counts[ERROR];
+
+	if (certificate_list_new(profile, &list, &problem) < 0) {
+		tell(report, ERROR, "[profile %s] %s", profile->name, problem.text);
+		return;
+	}
+	for (size_t i = 0; i < list.count; i++) {
+		report->quiet = i >= list.named;
+		check_certificate(report, profile, &list.items[i]);
+	}
+	report->quiet = false;
+	for (size_t i = 0; i < list.orphan_count; i++)
+		tell(report, WARNING,
+		     "[profile %s] %s: there is no certificate with this name; it"
+		     " is left out",
+		     profile->name, list.orphans[i]);
+	if (profile->certificate_directory && report->counts[ERROR] == errors)
+		tell(report, list.count > list.named ? OK : WARNING,
+		     "[profile %s] certificate-directory %s: %zu %s", profile->name,
+		     profile->certificate_directory, list.count - list.named,
+		     list.count - list.named == 1 ? "certificate with its key"
+						  : "certificates with their keys");
+	certificate_list_done(&list);
 }
 
 // ---- Trust ----
@@ -301,8 +392,7 @@ static void check_profiles(struct report *report, const struct config *config)
 	for (size_t i = 0; i < config->profile_count; i++) {
 		const struct config_profile *profile = &config->profiles[i];
 
-		for (size_t j = 0; j < profile->certificate_count; j++)
-			check_certificate(report, profile, &profile->certificates[j]);
+		check_certificates(report, profile);
 		check_trust(report, profile);
 		check_kernel(report, profile, &kernel);
 	}

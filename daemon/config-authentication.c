@@ -55,17 +55,34 @@ static int read_private_key(struct config_reader *reader, const char *value)
 	return config_value_path(reader, value, &last->private_key);
 }
 
+static int read_staple(struct config_reader *reader, const char *value)
+{
+	struct config_certificate *last = last_certificate(reader->profile);
+
+	if (!last)
+		return config_problem(reader,
+				      "staple = \"%s\" has no certificate before it; write"
+				      " \"certificate\" first, then its \"staple\"",
+				      value);
+	if (last->staple)
+		return config_problem(reader,
+				      "staple = \"%s\": the certificate in line %u has its staple"
+				      " already; write the next \"certificate\" first",
+				      value, last->line);
+	return config_value_path(reader, value, &last->staple);
+}
+
+static int read_certificate_directory(struct config_reader *reader, const char *value)
+{
+	return config_value_path(reader, value, &reader->profile->certificate_directory);
+}
+
 static int read_trust(struct config_reader *reader, const char *value)
 {
 	if (strcmp(value, "system") != 0)
 		return config_value_path(reader, value, &reader->profile->trust);
 	reader->profile->trust = strdup(value);
 	return reader->profile->trust ? 0 : config_problem(reader, "out of memory");
-}
-
-static int read_revocation_list(struct config_reader *reader, const char *value)
-{
-	return config_value_path(reader, value, &reader->profile->revocation_list);
 }
 
 static int read_client_certificates(struct config_reader *reader, const char *value)
@@ -87,8 +104,9 @@ static int read_insecure(struct config_reader *reader, const char *value)
 const struct config_key config_authentication_keys[] = {
     {.name = "certificate", .read = read_certificate, .repeated = true},
     {.name = "private-key", .read = read_private_key, .repeated = true},
+    {.name = "staple", .read = read_staple, .repeated = true},
+    {.name = "certificate-directory", .read = read_certificate_directory},
     {.name = "trust", .read = read_trust},
-    {.name = "revocation-list", .read = read_revocation_list},
     {.name = "client-certificates", .read = read_client_certificates},
     {.name = "insecure-no-verification", .read = read_insecure},
     {},
@@ -98,16 +116,18 @@ int config_authentication_finish(struct config_reader *reader)
 {
 	struct config_profile *profile = reader->profile;
 	const struct config_certificate *last = last_certificate(profile);
+	bool has_certificate = profile->certificate_count || profile->certificate_directory;
 	unsigned line = profile->line;
 
 	if (last && !last->private_key)
 		return config_problem_at(reader, last->line,
 					 "certificate = \"%s\" has no private-key behind it",
 					 last->certificate);
-	if (profile->roles == CONFIG_ROLE_SERVER && !profile->certificate_count)
+	if (profile->roles == CONFIG_ROLE_SERVER && !has_certificate)
 		return config_problem_at(reader, line,
 					 "[profile %s] is a server's and has no certificate; add"
-					 " \"certificate\" and \"private-key\"",
+					 " \"certificate\" and \"private-key\", or"
+					 " \"certificate-directory\"",
 					 profile->name);
 	if (!profile->trust && profile->client_certificates != CONFIG_CLIENT_NONE)
 		return config_problem_at(
@@ -115,7 +135,7 @@ int config_authentication_finish(struct config_reader *reader)
 		    "[profile %s]: client-certificates = %s needs \"trust\":"
 		    " say whose certificates are good",
 		    profile->name, config_client_certificates_word(profile->client_certificates));
-	if (profile->client_certificates != CONFIG_CLIENT_NONE && !profile->certificate_count)
+	if (profile->client_certificates != CONFIG_CLIENT_NONE && !has_certificate)
 		return config_problem_at(reader, line,
 					 "[profile %s]: client-certificates is for servers, and the"
 					 " profile has no certificate to be one",
@@ -151,8 +171,9 @@ void config_authentication_done(struct config_profile *profile)
 	for (size_t i = 0; i < profile->certificate_count; i++) {
 		free(profile->certificates[i].certificate);
 		free(profile->certificates[i].private_key);
+		free(profile->certificates[i].staple);
 	}
 	free(profile->certificates);
 	free(profile->trust);
-	free(profile->revocation_list);
+	free(profile->certificate_directory);
 }

@@ -242,7 +242,8 @@ int config_profile_finish(struct config_reader *reader)
 	struct config_profile *profile = reader->profile;
 	unsigned line = profile->line;
 
-	if (config_authentication_finish(reader) < 0 || config_key_exchange_finish(reader) < 0)
+	if (config_authentication_finish(reader) < 0 || config_key_exchange_finish(reader) < 0 ||
+	    config_peer_finish(reader) < 0)
 		return -1;
 	if (profile->alpn_required && !profile->alpn_count)
 		return config_problem_at(reader, line,
@@ -256,6 +257,7 @@ int config_profile_finish(struct config_reader *reader)
 void config_profile_done(struct config_profile *profile)
 {
 	config_authentication_done(profile);
+	config_peer_done(profile);
 	for (size_t i = 0; i < profile->alpn_count; i++)
 		free(profile->alpn[i]);
 	free(profile->alpn);

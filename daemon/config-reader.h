@@ -31,7 +31,7 @@ struct config_reader {
 	unsigned problem_line;
 	bool indented; /* the current line begins with a blank */
 	/* The section that the current line is in: */
-	char section[80]; /* as it was written; "": none yet */
+	char section[80];                            /* as it was written; "": none yet */
 	struct config_key keys[CONFIG_KEYS_MAX + 1]; /* that may stand in it */
 	const struct config_key *key;   /* of the line before; NULL behind a section's head */
 	unsigned seen[CONFIG_KEYS_MAX]; /* line of each of keys, 0: not seen */
@@ -54,6 +54,7 @@ extern const struct config_key config_resumption_daemon_keys[];
 extern const struct config_key config_profile_keys[];
 extern const struct config_key config_authentication_keys[];
 extern const struct config_key config_key_exchange_keys[];
+extern const struct config_key config_peer_keys[];
 
 /* Starts [profile NAME]: a new profile with its defaults. 0 or -1 with a problem. */
 int config_profile_begin(struct config_reader *reader, const char *name);
@@ -63,6 +64,8 @@ void config_profile_done(struct config_profile *profile);
 /* The same, each for the keys of its file. */
 int config_authentication_finish(struct config_reader *reader);
 void config_authentication_done(struct config_profile *profile);
+int config_peer_finish(struct config_reader *reader);
+void config_peer_done(struct config_profile *profile);
 void config_resumption_defaults(struct config *config);
 int config_key_exchange_finish(struct config_reader *reader);
 /* Sets the defaults of [daemon], and judges it when the file has ended. */

@@ -23,6 +23,14 @@ const struct config_word config_client_certificates_words[] = {
     {},
 };
 
+const struct config_word config_revocation_words[] = {
+    {"none", CONFIG_REVOCATION_NONE},
+    {"crl", CONFIG_REVOCATION_CRL},
+    {"staple", CONFIG_REVOCATION_STAPLE},
+    {"require", CONFIG_REVOCATION_REQUIRE},
+    {},
+};
+
 const struct config_word config_records_words[] = {
     {"kernel", CONFIG_RECORDS_KERNEL},
     {"relay", CONFIG_RECORDS_RELAY},
@@ -178,6 +186,11 @@ const char *config_cipher_word(enum config_cipher cipher)
 const char *config_records_word(enum config_records records)
 {
 	return config_word_of(config_records_words, records);
+}
+
+const char *config_revocation_word(enum config_revocation revocation)
+{
+	return config_word_of(config_revocation_words, revocation);
 }
 
 const char *config_client_certificates_word(enum config_client_certificates value)

@@ -12,6 +12,7 @@ struct config_word {
 
 extern const struct config_word config_role_words[];
 extern const struct config_word config_client_certificates_words[];
+extern const struct config_word config_revocation_words[];
 extern const struct config_word config_records_words[];
 extern const struct config_word config_version_words[];
 extern const struct config_word config_cipher_words[];

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "allow-peer.h"
 #include "problem.h"
 
 /* A set. */
@@ -22,6 +23,14 @@ enum config_client_certificates {
 	CONFIG_CLIENT_NONE,
 	CONFIG_CLIENT_REQUEST,
 	CONFIG_CLIENT_REQUIRE,
+};
+
+/* What a peer's certificate must show of not being revoked. */
+enum config_revocation {
+	CONFIG_REVOCATION_NONE,
+	CONFIG_REVOCATION_CRL,     /* the lists of revocation_list */
+	CONFIG_REVOCATION_STAPLE,  /* client: a stapled response is good; must-staple is obeyed */
+	CONFIG_REVOCATION_REQUIRE, /* client: there is a stapled response, and it is good */
 };
 
 enum config_records {
@@ -72,6 +81,7 @@ enum config_log_level {
 struct config_certificate {
 	char *certificate; /* path of a PEM file, the chain behind the certificate */
 	char *private_key; /* path of a PEM file */
+	char *staple;      /* path of an OCSP response, or NULL */
 	unsigned line;
 };
 
@@ -89,8 +99,12 @@ struct config_profile {
 	unsigned roles; /* of enum config_roles; both unless "role" says otherwise */
 	struct config_certificate *certificates;
 	size_t certificate_count;
-	char *trust;           /* path of a PEM bundle; "system"; NULL: not given */
-	char *revocation_list; /* path of a PEM file of CRLs, or NULL */
+	char *certificate_directory; /* path, or NULL: see certificate-list.h */
+	char *trust;                 /* path of a PEM bundle; "system"; NULL: not given */
+	char *revocation_list;       /* path of a PEM file of CRLs, or NULL */
+	enum config_revocation revocation;
+	struct allow_peer *allow_peers; /* none: whoever is verified */
+	size_t allow_peer_count;
 	enum config_client_certificates client_certificates;
 	char **alpn; /* in order of preference; NULL-terminated, NULL: none */
 	size_t alpn_count;
@@ -144,6 +158,7 @@ const struct config_profile *config_find_profile(const struct config *config, co
 /* Words of the file, for messages and replies; "AES-128-GCM", "TLS1.3", "kernel", … */
 const char *config_cipher_word(enum config_cipher cipher);
 const char *config_records_word(enum config_records records);
+const char *config_revocation_word(enum config_revocation revocation);
 const char *config_client_certificates_word(enum config_client_certificates value);
 
 #endif

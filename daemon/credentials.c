@@ -13,16 +13,20 @@
 #include <string.h>
 
 #include "certificate-file.h"
+#include "certificate-list.h"
 #include "key-exchange.h"
 #include "loaded.h"
 #include "server-names.h"
 #include "signer.h"
+#include "staple.h"
 
 enum { HINTS_MAX = 4096 }; // names of authorities, over all groups: each has a copy
 
 struct pair {
 	struct certificates chain;
 	struct signer_key *key;
+	struct staple *staple; // NULL: none
+	time_t expires;
 };
 
 struct credentials {
@@ -37,7 +41,7 @@ struct credentials {
 };
 
 static int pair_read(struct pair *pair, const struct config_certificate *config,
-		     struct problem *problem)
+		     const struct trust *trust, struct problem *problem)
 {
 	char name[256];
 
@@ -49,20 +53,23 @@ static int pair_read(struct pair *pair, const struct config_certificate *config,
 				   "private-key \"%s\" is not the key of certificate \"%s\" (%s)",
 				   config->private_key, config->certificate,
 				   certificate_name(pair->chain.items[0], name, sizeof(name)));
-	return 0;
+	pair->expires = gnutls_x509_crt_get_expiration_time(pair->chain.items[0]);
+	return config->staple
+		   ? staple_read(config->staple, &pair->chain, trust, &pair->staple, problem)
+		   : 0;
 }
 
-static int pairs_read(struct credentials *credentials, const struct config_profile *config,
-		      struct problem *problem)
+static int pairs_read(struct credentials *credentials, const struct certificate_list *list,
+		      const struct trust *trust, struct problem *problem)
 {
-	credentials->pairs = calloc(config->certificate_count + 1, sizeof(*credentials->pairs));
+	credentials->pairs = calloc(list->count + 1, sizeof(*credentials->pairs));
 	credentials->names = server_names_new();
 	if (!credentials->pairs || !credentials->names)
 		return problem_set(problem, "out of memory");
-	for (unsigned i = 0; i < config->certificate_count; i++) {
+	for (unsigned i = 0; i < list->count; i++) {
 		struct pair *pair = &credentials->pairs[credentials->pair_count++];
 
-		if (pair_read(pair, &config->certificates[i], problem) < 0)
+		if (pair_read(pair, &list->items[i], trust, problem) < 0)
 			return -1;
 		if (server_names_add(credentials->names, pair->chain.items[0], i) < 0)
 			return problem_set(problem, "out of memory");
@@ -118,8 +125,13 @@ static int group_new(const struct credentials *credentials, const unsigned *numb
 	error = gnutls_certificate_allocate_credentials(&group);
 	if (error < 0)
 		return problem_set(problem, "out of memory");
-	for (unsigned i = 0; error >= 0 && i < count; i++)
-		error = pair_give(group, &credentials->pairs[numbers[i]]);
+	for (unsigned i = 0; error >= 0 && i < count; i++) {
+		const struct pair *pair = &credentials->pairs[numbers[i]];
+
+		error = pair_give(group, pair);
+		if (error >= 0 && pair->staple)
+			staple_give(group, i, pair->staple);
+	}
 	if (error >= 0)
 		error = hints ? gnutls_certificate_set_x509_trust(group, hints->items,
 								  (int)hints->count)
@@ -209,10 +221,12 @@ int credentials_new(const struct config_profile *config, const struct trust *tru
 		    struct credentials **ret_credentials, struct problem *problem)
 {
 	struct credentials *credentials = calloc(1, sizeof(*credentials));
+	struct certificate_list list = {};
 
 	if (!credentials)
 		return problem_set(problem, "out of memory");
-	if (pairs_read(credentials, config, problem) < 0)
+	if (certificate_list_new(config, &list, problem) < 0 ||
+	    pairs_read(credentials, &list, trust, problem) < 0)
 		goto fail;
 	if (key_exchange_parameters(config, &credentials->dh) < 0) {
 		problem_set(problem, "the parameters of key exchange cannot be made");
@@ -226,9 +240,11 @@ int credentials_new(const struct config_profile *config, const struct trust *tru
 	// The groups have their own copies. Keys are only referred to, and stay.
 	for (unsigned i = 0; i < credentials->pair_count; i++)
 		certificates_done(&credentials->pairs[i].chain);
+	certificate_list_done(&list);
 	*ret_credentials = credentials;
 	return 0;
 fail:
+	certificate_list_done(&list);
 	credentials_free(credentials);
 	return -1;
 }
@@ -250,6 +266,7 @@ void credentials_free(struct credentials *credentials)
 	for (unsigned i = 0; i < credentials->pair_count; i++) {
 		certificates_done(&credentials->pairs[i].chain);
 		signer_key_free(credentials->pairs[i].key);
+		staple_free(credentials->pairs[i].staple);
 	}
 	free(credentials->pairs);
 	free(credentials);
@@ -263,6 +280,16 @@ gnutls_certificate_credentials_t credentials_server(const struct credentials *cr
 gnutls_certificate_credentials_t credentials_client(const struct credentials *credentials)
 {
 	return credentials->client;
+}
+
+bool credentials_pair(const struct credentials *credentials, unsigned number,
+		      struct credentials_pair *ret_pair)
+{
+	if (number >= credentials->pair_count)
+		return false;
+	ret_pair->expires = credentials->pairs[number].expires;
+	ret_pair->staple = credentials->pairs[number].staple;
+	return true;
 }
 
 int credentials_select(gnutls_session_t session, const struct profile *profile)

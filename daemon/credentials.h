@@ -5,14 +5,18 @@
 
 #include <gnutls/gnutls.h>
 
+#include <stdbool.h>
+#include <time.h>
+
 #include "config.h"
 #include "problem.h"
 #include "trust.h"
 
 struct credentials;
 struct profile;
+struct staple;
 
-/* Reads the files of the profile's certificates and private keys. trust (or NULL) gives the names
+/* Reads the files of the profile's certificates, private keys and staples. trust (or NULL) gives the names
  * of the authorities that a client is told of. 0 and a new object, or -1 and a sentence. */
 int credentials_new(const struct config_profile *config, const struct trust *trust,
 		    struct credentials **ret_credentials, struct problem *problem);
@@ -21,6 +25,14 @@ void credentials_free(struct credentials *credentials);
  * no certificate. As client: all certificates of the profile. */
 gnutls_certificate_credentials_t credentials_server(const struct credentials *credentials);
 gnutls_certificate_credentials_t credentials_client(const struct credentials *credentials);
+
+/* What is known of the certificate of that number, from 0; false: there are not so many. */
+struct credentials_pair {
+	time_t expires;        /* the certificate */
+	struct staple *staple; /* NULL: none; borrowed */
+};
+bool credentials_pair(const struct credentials *credentials, unsigned number,
+		      struct credentials_pair *ret_pair);
 
 /*
  * Gives a server's session the certificates for the server_name that its client sent. To be called

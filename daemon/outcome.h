@@ -70,7 +70,8 @@ struct outcome {
 	char alpn[256];
 	char server_name[256];
 	bool resumed;
-	const char *transmit; /* "kernel", "relay" */
+	const char *client_certificate; /* client: "sent", "none", "not-asked"; NULL: as server */
+	const char *transmit;           /* "kernel", "relay" */
 	const char *receive;
 	char records_reason[256]; /* "" with kernel */
 	uint64_t microseconds;

@@ -140,6 +140,7 @@ static void add_established(struct message_writer *writer, const struct outcome 
 	add(writer, HANDSHAKE_KEY_RECEIVE, outcome->receive);
 	add(writer, HANDSHAKE_KEY_RECORDS_REASON, outcome->records_reason);
 	add(writer, HANDSHAKE_KEY_RESUMED, yes_or_no(outcome->resumed));
+	add(writer, HANDSHAKE_KEY_CLIENT_CERTIFICATE, outcome->client_certificate);
 	message_add_number(writer, HANDSHAKE_KEY_HANDSHAKE_US, outcome->microseconds);
 	add_identity(writer, &outcome->identity, name_count);
 }

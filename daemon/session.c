@@ -264,6 +264,15 @@ int session_check(struct session *session)
 	return 0;
 }
 
+static const char *client_certificate_word(const struct session *session)
+{
+	if (session->decision->role != REQUEST_CLIENT)
+		return NULL;
+	if (gnutls_certificate_client_get_request_status(session->tls) == 0)
+		return "not-asked";
+	return gnutls_certificate_get_ours(session->tls) != NULL ? "sent" : "none";
+}
+
 void session_describe(struct session *session, struct outcome *outcome)
 {
 	const char *suite = gnutls_ciphersuite_get(session->tls);
@@ -279,6 +288,7 @@ void session_describe(struct session *session, struct outcome *outcome)
 		snprintf(outcome->alpn, sizeof(outcome->alpn), "%.*s", (int)protocol.size,
 			 (const char *)protocol.data);
 	snprintf(outcome->server_name, sizeof(outcome->server_name), "%s", session->server_name);
+	outcome->client_certificate = client_certificate_word(session);
 	outcome->resumed = gnutls_session_is_resumed(session->tls) != 0;
 }
 

@@ -7,12 +7,33 @@
 
 #include <time.h>
 
+#include "certificate-file.h"
+#include "expiry.h"
+
 static uint64_t milliseconds_since(int64_t then_ms)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - then_ms);
+}
+
+static void expiry_add(struct message_writer *writer, const struct loaded *loaded)
+{
+	struct expiry expiry;
+	char date[32];
+
+	expiry_find(loaded, time(NULL), &expiry);
+	message_add_number(writer, "certificates", expiry.certificates);
+	message_add_number(writer, "certificates-expired", expiry.certificates_expired);
+	if (expiry.certificate_next)
+		message_add(writer, "certificates-next-expiry",
+			    certificate_time(expiry.certificate_next, date, sizeof(date)));
+	message_add_number(writer, "staples", expiry.staples);
+	message_add_number(writer, "staples-not-sent", expiry.staples_expired);
+	if (expiry.staple_next)
+		message_add(writer, "staples-next-expiry",
+			    certificate_time(expiry.staple_next, date, sizeof(date)));
 }
 
 void status_build(const struct worker_setup *setup, uint64_t id, struct reply *ret_reply)
@@ -29,6 +50,7 @@ void status_build(const struct worker_setup *setup, uint64_t id, struct reply *r
 	message_add_number(writer, "generation", setup->generation);
 	message_add_number(writer, "workers", setup->workers);
 	message_add_number(writer, "profiles", setup->loaded->config->profile_count);
+	expiry_add(writer, setup->loaded);
 	message_add(writer, "kernel-tls", setup->kernel->available ? "yes" : "no");
 	if (!setup->kernel->available)
 		message_add(writer, "kernel-tls-reason", setup->kernel->reason);

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "expiry.h"
 #include "foreign.h"
 #include "generation.h"
 #include "log.h"
@@ -48,6 +49,7 @@ struct supervisor {
 	int64_t started_ms;
 	unsigned last_generation;
 	int signals;
+	time_t expiry; /* when a staple of the current generation ends; 0: none does */
 	bool reload_due;
 	bool stopping;
 	bool stop_now;
@@ -184,6 +186,7 @@ static void generation_adopt(struct supervisor *supervisor, struct generation *g
 		supervisor->relays = made->relays;
 	}
 	log_set_level(generation->loaded->config->log_level);
+	supervisor->expiry = expiry_tell(generation->loaded, time(NULL));
 }
 
 /* Beside the secrets if it is to outlive the daemon, else beside the socket, which is the daemon's alone. */
@@ -394,9 +397,20 @@ static int64_t secrets_tend(struct supervisor *supervisor, int64_t now)
 	return now + 1000 * secrets_rotate_due(supervisor->secrets);
 }
 
+/* poll() waits a minute at most, so that is how late the log may be. */
+static void supervisor_tell_expiry(struct supervisor *supervisor)
+{
+	time_t now = time(NULL);
+
+	if (supervisor->expiry && supervisor->expiry <= now && supervisor->generations)
+		supervisor->expiry = expiry_tell(supervisor->generations->loaded, now);
+}
+
 static int64_t supervisor_tend(struct supervisor *supervisor)
 {
 	int64_t now = now_ms(), next = secrets_tend(supervisor, now), then;
+
+	supervisor_tell_expiry(supervisor);
 
 	for (struct generation *g = supervisor->generations; g; g = g->next) {
 		then = generation_tend(g, &supervisor->registry, now);

@@ -4,10 +4,14 @@
 #include "verify.h"
 
 #include <arpa/inet.h>
+#include <gnutls/ocsp.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "alert.h"
+#include "allow-peer.h"
+#include "ocsp-response.h"
 #include "trust.h"
 
 struct chain {
@@ -216,6 +220,79 @@ static bool chain_unrevoked(const struct trust *trust, const struct chain *chain
 	return refuse(verification, GNUTLS_A_UNKNOWN_CA, "the chain does not end");
 }
 
+// ---- Stapled responses ----
+
+static bool response_refuse(struct verification *verification, const char *words)
+{
+	refuse(verification, ALERT_BAD_CERTIFICATE_STATUS_RESPONSE, "");
+	snprintf(verification->words, sizeof(verification->words), "%s", words);
+	return false;
+}
+
+static bool answer_judge(const struct ocsp_answer *answer, struct verification *verification)
+{
+	char date[32], words[128];
+	time_t now = time(NULL);
+
+	// An old "revoked" still says the truth.
+	if (answer->status == OCSP_REVOKED) {
+		refuse(verification, GNUTLS_A_CERTIFICATE_REVOKED, "");
+		snprintf(verification->words, sizeof(verification->words),
+			 "the certificate has been revoked, on %s, says its OCSP response",
+			 certificate_time(answer->revoked_at, date, sizeof(date)));
+		return false;
+	}
+	if (answer->status != OCSP_GOOD)
+		return response_refuse(verification,
+				       "the OCSP responder does not know the certificate");
+	if (ocsp_answer_holds(answer, now))
+		return true;
+	snprintf(
+	    words, sizeof(words), "the OCSP response of the certificate %s %s",
+	    answer->next_update <= now ? "has expired, on" : "is not yet valid, only from",
+	    certificate_time(answer->next_update <= now ? answer->next_update : answer->this_update,
+			     date, sizeof(date)));
+	return response_refuse(verification, words);
+}
+
+// RFC 6066, 8: a client that has asked for a response, as GnuTLS always does, and gets one that does
+// not satisfy must refuse.
+static bool staple_judge(gnutls_session_t session, const struct config_profile *config,
+			 const struct trust *trust, const struct chain *chain,
+			 struct verification *verification)
+{
+	struct problem problem = {};
+	struct ocsp_answer answer;
+	gnutls_datum_t response;
+	gnutls_x509_crt_t issuer;
+	char words[sizeof(verification->words)];
+
+	if (config->revocation != CONFIG_REVOCATION_STAPLE &&
+	    config->revocation != CONFIG_REVOCATION_REQUIRE)
+		return true;
+	if (gnutls_ocsp_status_request_get2(session, 0, &response) < 0 || !response.size) {
+		if (config->revocation == CONFIG_REVOCATION_REQUIRE)
+			return response_refuse(verification,
+					       "no OCSP response came with the certificate, and one"
+					       " is required (revocation = require)");
+		if (ocsp_is_demanded_by(chain->items[0]))
+			return response_refuse(verification,
+					       "no OCSP response came with the certificate, which"
+					       " demands one (must-staple)");
+		return true;
+	}
+	issuer = issuer_find(trust, chain, chain->items[0]);
+	if (!issuer)
+		return response_refuse(verification,
+				       "the OCSP response cannot be judged: the certificate's"
+				       " issuer is not to be found");
+	if (ocsp_response_read(&response, chain->items[0], issuer, &answer, &problem) == 0)
+		return answer_judge(&answer, verification);
+	snprintf(words, sizeof(words), "the OCSP response that came with the certificate %.180s",
+		 problem.text);
+	return response_refuse(verification, words);
+}
+
 // ---- Name ----
 
 // Only the subject alternative names count (RFC 9525, 2): GnuTLS alone would take the common name
@@ -260,6 +337,23 @@ static bool name_verify(gnutls_x509_crt_t certificate, const char *name,
 	return false;
 }
 
+// ---- Who is allowed ----
+
+// RFC 8446, 6.2: access_denied is for a certificate that is valid, and not wanted here.
+static bool peer_allowed(const struct config_profile *config, gnutls_x509_crt_t certificate,
+			 struct verification *verification)
+{
+	static const char words[] = "the peer is none of those that allow-peer names; it has ";
+
+	if (!config->allow_peer_count ||
+	    allow_peer_matches(config->allow_peers, config->allow_peer_count, certificate))
+		return true;
+	refuse(verification, GNUTLS_A_ACCESS_DENIED, words);
+	allow_peer_describe(certificate, verification->words + sizeof(words) - 1,
+			    sizeof(verification->words) - sizeof(words) + 1);
+	return false;
+}
+
 // ---- All of it ----
 
 static void certificate_missing(gnutls_session_t session, const struct decision *decision,
@@ -276,9 +370,10 @@ static void certificate_missing(gnutls_session_t session, const struct decision 
 		       "the client sent no certificate, and one is required");
 }
 
-static bool peer_judge(const gnutls_datum_t *sent, unsigned count, const struct decision *decision,
-		       struct verification *verification)
+static bool peer_judge(gnutls_session_t session, const gnutls_datum_t *sent, unsigned count,
+		       const struct decision *decision, struct verification *verification)
 {
+	const struct config_profile *config = decision->profile->config;
 	const struct trust *trust = decision->profile->trust;
 	bool of_server = decision->role == REQUEST_CLIENT, good;
 	struct chain chain = {};
@@ -289,7 +384,9 @@ static bool peer_judge(const gnutls_datum_t *sent, unsigned count, const struct 
 	good = chain_read(sent, count, &chain, verification) &&
 	       chain_verify(trust, &chain, of_server, verification) &&
 	       (!trust_revocation(trust) || chain_unrevoked(trust, &chain, verification)) &&
-	       (!of_server || name_verify(chain.items[0], decision->peer_name, verification));
+	       (!of_server || staple_judge(session, config, trust, &chain, verification)) &&
+	       (!of_server || name_verify(chain.items[0], decision->peer_name, verification)) &&
+	       peer_allowed(config, chain.items[0], verification);
 	chain_done(&chain);
 	return good;
 }
@@ -318,7 +415,8 @@ void verify_peer(gnutls_session_t session, const struct decision *decision,
 		refuse(&verification, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
 		       "the peer showed something that is no X.509 certificate");
 	} else if (is_judged(decision)) {
-		verification.authenticated = peer_judge(sent, count, decision, &verification);
+		verification.authenticated =
+		    peer_judge(session, sent, count, decision, &verification);
 	}
 	*ret_verification = verification;
 }

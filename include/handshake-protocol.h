@@ -62,6 +62,8 @@
 /* The peer's certificate; absent when it sent none. */
 #define HANDSHAKE_KEY_PEER_AUTHENTICATED \
 	"peer-authenticated" /* yes: verified; no: sent none, or not verified */
+#define HANDSHAKE_KEY_CLIENT_CERTIFICATE \
+	"client-certificate" /* client: sent | none (asked for, there was none) | not-asked */
 #define HANDSHAKE_KEY_PEER_SUBJECT "peer-subject" /* RFC 4514 */
 #define HANDSHAKE_KEY_PEER_ISSUER  "peer-issuer"  /* RFC 4514 */
 #define HANDSHAKE_KEY_PEER_IDENTITY \

@@ -27,6 +27,7 @@ static const struct group {
 } groups[] = {
     {"Daemon", {"version", "gnutls", "pid", "uptime", "generation", "profile", "config", NULL}},
     {"Kernel", {"kernel-tls", "kernel-reason", "kernel-cipher", NULL}},
+    {"Certificates", {"certificate", "staple", NULL}},
     {"Now", {"clients", "listenings", "handshakes-under-way", "relayed", NULL}},
     {"Handshakes", {"handshakes-", "handshake-", "connections-", NULL}},
     {"Failures", {"failed-", NULL}},

@@ -11,10 +11,16 @@ ALERT_WORDS = {
     0: "close_notify", 10: "unexpected_message", 20: "bad_record_mac", 22: "record_overflow",
     40: "handshake_failure", 42: "bad_certificate", 43: "unsupported_certificate",
     44: "certificate_revoked", 45: "certificate_expired", 46: "certificate_unknown",
-    47: "illegal_parameter", 48: "unknown_ca", 50: "decode_error", 70: "protocol_version",
+    47: "illegal_parameter", 48: "unknown_ca", 49: "access_denied", 50: "decode_error", 70: "protocol_version",
     71: "insufficient_security", 80: "internal_error", 90: "user_canceled",
-    112: "unrecognized_name", 116: "certificate_required", 120: "no_application_protocol",
+    112: "unrecognized_name", 113: "bad_certificate_status_response", 116: "certificate_required", 120: "no_application_protocol",
 }
+
+
+def assert_established(reply, version):
+    assert reply is not None, "the daemon closed the connection instead of answering"
+    assert reply.outcome == "established", reply
+    assert reply["version"] == version, reply
 
 
 def assert_failure(reply, classes, outcome="poisoned", alert=None, direction=None, retry=None):

@@ -33,6 +33,12 @@ def _digest(key):
 
 
 def _general_name(name):
+    """A DNS name or an address, or "uri:…" or "email:…"."""
+    kind, _, rest = name.partition(":")
+    if kind == "uri":
+        return x509.UniformResourceIdentifier(rest)
+    if kind == "email":
+        return x509.RFC822Name(rest)
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
@@ -67,7 +73,7 @@ class Authority:
         )
 
     def issue(self, name, kind="ecdsa", names=NAMES, purpose=SERVER, begins=-1, ends=365,
-              encipher=False):
+              encipher=False, extensions=()):
         """begins, ends: days from now. Returns (certificate, key)."""
         key = _key(kind)
         now = datetime.datetime.now(datetime.timezone.utc)
@@ -89,6 +95,8 @@ class Authority:
         if names:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([_general_name(n) for n in names]), critical=False)
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
         return builder.sign(self.key, hashes.SHA256()), key
 
     def revoke(self, certificates):
