@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The words of the kernel's handshake upcall. Touches its two netlink sockets. Must never wait, nor leave a
+ * request unanswered that it took and could not understand: the consumer would wait for its time-out.
+ */
+#include "upcall.h"
+
+#include <errno.h>
+#include <netlink/genl/ctrl.h>
+#include <netlink/genl/genl.h>
+#include <netlink/netlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The kernel's interface (linux/handshake.h, which systems with an older kernel do not have). */
+#define FAMILY_NAME "handshake"
+#define GROUP_NAME  "tlshd"
+enum {
+	FAMILY_VERSION = 1,
+	HANDLER_CLASS_TLSHD = 1,
+
+	COMMAND_ACCEPT = 2,
+	COMMAND_DONE = 3,
+
+	MESSAGE_CLIENTHELLO = 1,
+	MESSAGE_SERVERHELLO = 2,
+
+	ACCEPT_SOCKFD = 1,
+	ACCEPT_HANDLER_CLASS = 2,
+	ACCEPT_MESSAGE_TYPE = 3,
+	ACCEPT_TIMEOUT = 4,
+	ACCEPT_AUTH_MODE = 5,
+	ACCEPT_PEER_IDENTITY = 6,
+	ACCEPT_CERTIFICATE = 7,
+	ACCEPT_PEERNAME = 8,
+	ACCEPT_KEYRING = 9,
+
+	X509_CERT = 1,
+	X509_PRIVKEY = 2,
+
+	DONE_STATUS = 1,
+	DONE_SOCKFD = 2,
+	DONE_REMOTE_AUTH = 3,
+};
+
+struct upcall {
+	struct nl_sock
+	    *events; /* member of the group, nothing else: what overflows here is no loss */
+	struct nl_sock *commands; /* the kernel answers within the send: a receive never waits */
+	int family;
+};
+
+/* ---- Commands ------------------------------------------------------------------------------ */
+
+/* What a command gave, filled in by the callbacks. */
+struct answer {
+	bool complete;
+	int error; /* negative errno */
+	struct upcall_request *request;
+	bool has_request;
+};
+
+static int answer_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *context)
+{
+	struct answer *answer = context;
+
+	(void)from;
+	answer->error = error->error;
+	answer->complete = true;
+	return NL_STOP;
+}
+
+static int answer_acknowledged(struct nl_msg *message, void *context)
+{
+	struct answer *answer = context;
+
+	(void)message;
+	answer->complete = true;
+	return NL_STOP;
+}
+
+static void request_read(struct nlmsghdr *header, struct answer *answer)
+{
+	struct upcall_request *request = answer->request;
+	struct nlattr *attribute, *part;
+	int rest, inner;
+	uint32_t type = 0;
+
+	nlmsg_for_each_attr(attribute, header, GENL_HDRLEN, rest)
+	{
+		switch (nla_type(attribute)) {
+		case ACCEPT_SOCKFD:
+			request->fd = (int)nla_get_u32(attribute);
+			break;
+		case ACCEPT_MESSAGE_TYPE:
+			type = nla_get_u32(attribute);
+			break;
+		case ACCEPT_TIMEOUT:
+			request->timeout_ms = nla_get_u32(attribute);
+			break;
+		case ACCEPT_AUTH_MODE:
+			request->authentication =
+			    (enum upcall_authentication)nla_get_u32(attribute);
+			break;
+		case ACCEPT_PEER_IDENTITY: /* repeated; 0 means none */
+			if (nla_get_u32(attribute) != 0 &&
+			    request->identity_count < UPCALL_IDENTITIES_MAX)
+				request->identities[request->identity_count++] =
+				    (int32_t)nla_get_u32(attribute);
+			break;
+		case ACCEPT_CERTIFICATE:
+			nla_for_each_nested(part, attribute, inner)
+			{
+				if (nla_type(part) == X509_CERT)
+					request->certificate = (int32_t)nla_get_u32(part);
+				else if (nla_type(part) == X509_PRIVKEY)
+					request->private_key = (int32_t)nla_get_u32(part);
+			}
+			break;
+		case ACCEPT_PEERNAME:
+			nla_strlcpy(request->peer_name, attribute, sizeof(request->peer_name));
+			break;
+		case ACCEPT_KEYRING:
+			request->keyring = (int32_t)nla_get_u32(attribute);
+			break;
+		}
+	}
+	request->is_server = type == MESSAGE_SERVERHELLO;
+	answer->has_request = request->fd >= 0;
+	if (answer->has_request && ((type != MESSAGE_CLIENTHELLO && type != MESSAGE_SERVERHELLO) ||
+				    request->authentication < UPCALL_UNAUTHENTICATED ||
+				    request->authentication > UPCALL_X509))
+		answer->error = -EPROTO;
+}
+
+static int answer_message(struct nl_msg *message, void *context)
+{
+	struct answer *answer = context;
+
+	if (answer->request)
+		request_read(nlmsg_hdr(message), answer);
+	return NL_OK;
+}
+
+/* Sends the command and takes what it gives. Frees the message. */
+static int upcall_command(struct upcall *upcall, struct nl_msg *message, struct answer *answer)
+{
+	struct nl_cb *callbacks = nl_cb_alloc(NL_CB_DEFAULT);
+	int r = callbacks ? nl_send_auto(upcall->commands, message) : -NLE_NOMEM;
+
+	nlmsg_free(message);
+	if (r >= 0) {
+		nl_cb_set(callbacks, NL_CB_VALID, NL_CB_CUSTOM, answer_message, answer);
+		nl_cb_set(callbacks, NL_CB_ACK, NL_CB_CUSTOM, answer_acknowledged, answer);
+		nl_cb_err(callbacks, NL_CB_CUSTOM, answer_error, answer);
+		while (r >= 0 && !answer->complete)
+			r = nl_recvmsgs(upcall->commands, callbacks);
+	}
+	nl_cb_put(callbacks);
+	return answer->complete ? answer->error : r == -NLE_NOMEM ? -ENOMEM : -EIO;
+}
+
+static struct nl_msg *command_new(const struct upcall *upcall, uint8_t command)
+{
+	struct nl_msg *message = nlmsg_alloc();
+
+	if (message && !genlmsg_put(message, NL_AUTO_PORT, NL_AUTO_SEQ, upcall->family, 0, 0,
+				    command, FAMILY_VERSION)) {
+		nlmsg_free(message);
+		return NULL;
+	}
+	return message;
+}
+
+int upcall_accept(struct upcall *upcall, struct upcall_request *ret_request)
+{
+	struct nl_msg *message = command_new(upcall, COMMAND_ACCEPT);
+	struct answer answer = {.request = ret_request};
+	int error;
+
+	memset(ret_request, 0, sizeof(*ret_request));
+	ret_request->fd = -1;
+	if (!message)
+		return -ENOMEM;
+	if (nla_put_u32(message, ACCEPT_HANDLER_CLASS, HANDLER_CLASS_TLSHD) < 0) {
+		nlmsg_free(message);
+		return -ENOMEM;
+	}
+	error = upcall_command(upcall, message, &answer);
+	if (!answer.has_request)
+		return error == -EAGAIN ? 0 : error < 0 ? error : -EIO;
+	if (error == 0)
+		return 1;
+	upcall_done(upcall, ret_request->fd, EINVAL, 0);
+	close(ret_request->fd);
+	ret_request->fd = -1;
+	return error;
+}
+
+int upcall_done(struct upcall *upcall, int fd, int status, int32_t identity)
+{
+	struct nl_msg *message = command_new(upcall, COMMAND_DONE);
+	struct answer answer = {0};
+
+	if (!message)
+		return -ENOMEM;
+	if (nla_put_u32(message, DONE_STATUS, (uint32_t)status) < 0 ||
+	    nla_put_u32(message, DONE_SOCKFD, (uint32_t)fd) < 0 ||
+	    (identity != 0 && nla_put_u32(message, DONE_REMOTE_AUTH, (uint32_t)identity) < 0)) {
+		nlmsg_free(message);
+		return -ENOMEM;
+	}
+	return upcall_command(upcall, message, &answer);
+}
+
+/* ---- Notifications ------------------------------------------------------------------------- */
+
+int upcall_fd(const struct upcall *upcall)
+{
+	return nl_socket_get_fd(upcall->events);
+}
+
+bool upcall_listen(struct upcall *upcall)
+{
+	char notification[4096];
+	bool lost = false;
+
+	for (;;) {
+		/* What it says is not looked at: READY carries nothing that ACCEPT does not tell. */
+		if (recv(upcall_fd(upcall), notification, sizeof(notification), MSG_DONTWAIT) >= 0)
+			continue;
+		if (errno == ENOBUFS)
+			lost = true;
+		else if (errno != EINTR)
+			return lost;
+	}
+}
+
+/* ---- Making it ----------------------------------------------------------------------------- */
+
+static struct nl_sock *socket_new(void)
+{
+	struct nl_sock *sock = nl_socket_alloc();
+
+	if (sock && (genl_connect(sock) < 0 || nl_socket_set_nonblocking(sock) < 0)) {
+		nl_socket_free(sock);
+		return NULL;
+	}
+	return sock;
+}
+
+int upcall_new(struct upcall **ret_upcall, struct problem *problem)
+{
+	struct upcall *upcall = calloc(1, sizeof(*upcall));
+	int group;
+
+	if (!upcall) {
+		problem_set(problem, "out of memory");
+		return -ENOMEM;
+	}
+	upcall->events = nl_socket_alloc();
+	if (!upcall->events || genl_connect(upcall->events) < 0) {
+		problem_set(problem, "no generic netlink socket can be made: %s", strerror(errno));
+		upcall_free(upcall);
+		return -EIO;
+	}
+	upcall->family = genl_ctrl_resolve(upcall->events, FAMILY_NAME);
+	group = genl_ctrl_resolve_grp(upcall->events, FAMILY_NAME, GROUP_NAME);
+	if (upcall->family < 0 || group < 0) {
+		problem_set(problem, "this kernel has no handshake service (CONFIG_NET_HANDSHAKE; "
+				     "since Linux 6.4)");
+		upcall_free(upcall);
+		return -ENOENT;
+	}
+	nl_socket_disable_seq_check(upcall->events);
+	upcall->commands = socket_new();
+	if (!upcall->commands || nl_socket_set_nonblocking(upcall->events) < 0 ||
+	    nl_socket_add_membership(upcall->events, group) < 0) {
+		problem_set(problem, "the kernel's handshake requests cannot be listened for: %s",
+			    strerror(errno));
+		upcall_free(upcall);
+		return -EIO;
+	}
+	*ret_upcall = upcall;
+	return 0;
+}
+
+void upcall_free(struct upcall *upcall)
+{
+	if (!upcall)
+		return;
+	if (upcall->events)
+		nl_socket_free(upcall->events);
+	if (upcall->commands)
+		nl_socket_free(upcall->commands);
+	free(upcall);
+}
