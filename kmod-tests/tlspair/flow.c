@@ -262,7 +262,7 @@ static int record_decrypt(struct tlspair_flow *flow, u32 offset, u8 *data, unsig
 	skcipher_request_set_callback(request, 0, NULL, NULL);
 	skcipher_request_set_crypt(request, before ? pieces : &pieces[1], before ? pieces : &pieces[1],
 				   before + size, counter);
-	error = crypto_skcipher_decrypt(&request->base);
+	error = crypto_skcipher_decrypt(request);
 	skcipher_request_zero(request);
 	return error;
 }
