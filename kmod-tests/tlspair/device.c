@@ -42,15 +42,11 @@ enum counter {
 };
 
 static const char counter_names[COUNTERS][ETH_GSTRING_LEN] = {
-	[TX_CONNECTIONS] = "tx_tls_connections",
-	[TX_ENCRYPTED] = "tx_tls_encrypted_packets",
-	[RX_CONNECTIONS] = "rx_tls_connections",
-	[RX_DECRYPTED] = "rx_tls_decrypted_packets",
-	[RX_PASSED] = "rx_tls_passed_packets",
-	[RX_BAD_RECORDS] = "rx_tls_bad_records",
-	[RX_RESYNCS] = "rx_tls_resyncs",
-	[DROPPED] = "tx_dropped_on_purpose",
-	[REORDERED] = "tx_reordered_on_purpose",
+    [TX_CONNECTIONS] = "tx_tls_connections", [TX_ENCRYPTED] = "tx_tls_encrypted_packets",
+    [RX_CONNECTIONS] = "rx_tls_connections", [RX_DECRYPTED] = "rx_tls_decrypted_packets",
+    [RX_PASSED] = "rx_tls_passed_packets",   [RX_BAD_RECORDS] = "rx_tls_bad_records",
+    [RX_RESYNCS] = "rx_tls_resyncs",         [DROPPED] = "tx_dropped_on_purpose",
+    [REORDERED] = "tx_reordered_on_purpose",
 };
 
 struct entry {
@@ -61,9 +57,9 @@ struct entry {
 struct end {
 	struct net_device *device;
 	struct net_device *peer;
-	spinlock_t lock; /* entries, held */
+	spinlock_t lock;          /* entries, held */
 	struct list_head entries; /* connections received with offload */
-	struct sk_buff *held;	  /* to be sent behind the next */
+	struct sk_buff *held;     /* to be sent behind the next */
 	atomic_t segments;
 	atomic64_t counters[COUNTERS];
 };
@@ -77,7 +73,8 @@ static void count(struct end *end, enum counter counter)
 
 /* ---- TLS offload --------------------------------------------------------------------------- */
 
-static int receive_add(struct end *end, struct sock *sk, const struct tls_crypto_info *info, u32 start)
+static int receive_add(struct end *end, struct sock *sk, const struct tls_crypto_info *info,
+		       u32 start)
 {
 	struct entry *entry = kzalloc(sizeof(*entry), GFP_KERNEL);
 
@@ -98,8 +95,9 @@ static int receive_add(struct end *end, struct sock *sk, const struct tls_crypto
 	return 0;
 }
 
-static int tlspair_tls_add(struct net_device *device, struct sock *sk, enum tls_offload_ctx_dir direction,
-			   struct tls_crypto_info *info, u32 start)
+static int tlspair_tls_add(struct net_device *device, struct sock *sk,
+			   enum tls_offload_ctx_dir direction, struct tls_crypto_info *info,
+			   u32 start)
 {
 	struct end *end = netdev_priv(device);
 
@@ -120,12 +118,13 @@ static void tlspair_tls_del(struct net_device *device, struct tls_context *conte
 	if (direction != TLS_OFFLOAD_CTX_DIR_RX)
 		return;
 	spin_lock_bh(&end->lock);
-	list_for_each_entry(entry, &end->entries, node)
-		if (tlspair_flow_context(entry->flow) == context) {
-			found = entry;
-			list_del(&entry->node);
-			break;
-		}
+	list_for_each_entry(entry, &end->entries,
+			    node) if (tlspair_flow_context(entry->flow) == context)
+	{
+		found = entry;
+		list_del(&entry->node);
+		break;
+	}
 	spin_unlock_bh(&end->lock);
 	if (!found)
 		return;
@@ -133,8 +132,8 @@ static void tlspair_tls_del(struct net_device *device, struct tls_context *conte
 	kfree(found);
 }
 
-static int tlspair_tls_resync(struct net_device *device, struct sock *sk, u32 sequence, u8 *record_number,
-			      enum tls_offload_ctx_dir direction)
+static int tlspair_tls_resync(struct net_device *device, struct sock *sk, u32 sequence,
+			      u8 *record_number, enum tls_offload_ctx_dir direction)
 {
 	struct end *end = netdev_priv(device);
 	struct entry *entry;
@@ -142,20 +141,21 @@ static int tlspair_tls_resync(struct net_device *device, struct sock *sk, u32 se
 	if (direction != TLS_OFFLOAD_CTX_DIR_RX)
 		return 0; /* transmission never loses step: each segment finds its record */
 	spin_lock_bh(&end->lock);
-	list_for_each_entry(entry, &end->entries, node)
-		if (tlspair_flow_context(entry->flow) == tls_get_ctx(sk)) {
-			tlspair_flow_resync(entry->flow, sequence, record_number);
-			count(end, RX_RESYNCS);
-			break;
-		}
+	list_for_each_entry(entry, &end->entries,
+			    node) if (tlspair_flow_context(entry->flow) == tls_get_ctx(sk))
+	{
+		tlspair_flow_resync(entry->flow, sequence, record_number);
+		count(end, RX_RESYNCS);
+		break;
+	}
 	spin_unlock_bh(&end->lock);
 	return 0;
 }
 
 static const struct tlsdev_ops tlspair_tls_operations = {
-	.tls_dev_add = tlspair_tls_add,
-	.tls_dev_del = tlspair_tls_del,
-	.tls_dev_resync = tlspair_tls_resync,
+    .tls_dev_add = tlspair_tls_add,
+    .tls_dev_del = tlspair_tls_del,
+    .tls_dev_resync = tlspair_tls_resync,
 };
 
 /* ---- Segments ------------------------------------------------------------------------------ */
@@ -163,18 +163,18 @@ static const struct tlsdev_ops tlspair_tls_operations = {
 static struct sk_buff *segment_receive(struct end *end, struct sk_buff *skb)
 {
 	static const enum counter counters[] = {
-		[TLSPAIR_DECRYPTED] = RX_DECRYPTED,
-		[TLSPAIR_PASSED] = RX_PASSED,
-		[TLSPAIR_BAD_RECORD] = RX_BAD_RECORDS,
+	    [TLSPAIR_DECRYPTED] = RX_DECRYPTED,
+	    [TLSPAIR_PASSED] = RX_PASSED,
+	    [TLSPAIR_BAD_RECORD] = RX_BAD_RECORDS,
 	};
 	struct entry *entry;
 
 	spin_lock(&end->lock);
-	list_for_each_entry(entry, &end->entries, node)
-		if (tlspair_flow_has(entry->flow, skb)) {
-			count(end, counters[tlspair_flow_receive(entry->flow, &skb)]);
-			break;
-		}
+	list_for_each_entry(entry, &end->entries, node) if (tlspair_flow_has(entry->flow, skb))
+	{
+		count(end, counters[tlspair_flow_receive(entry->flow, &skb)]);
+		break;
+	}
 	spin_unlock(&end->lock);
 	return skb;
 }
@@ -284,12 +284,12 @@ static int tlspair_stop(struct net_device *device)
 }
 
 static const struct net_device_ops tlspair_operations = {
-	.ndo_open = tlspair_open,
-	.ndo_stop = tlspair_stop,
-	.ndo_start_xmit = tlspair_xmit,
-	.ndo_get_stats64 = dev_get_tstats64,
-	.ndo_set_mac_address = eth_mac_addr,
-	.ndo_validate_addr = eth_validate_addr,
+    .ndo_open = tlspair_open,
+    .ndo_stop = tlspair_stop,
+    .ndo_start_xmit = tlspair_xmit,
+    .ndo_get_stats64 = dev_get_tstats64,
+    .ndo_set_mac_address = eth_mac_addr,
+    .ndo_validate_addr = eth_validate_addr,
 };
 
 static int tlspair_string_count(struct net_device *device, int set)
@@ -312,16 +312,17 @@ static void tlspair_statistics(struct net_device *device, struct ethtool_stats *
 }
 
 static const struct ethtool_ops tlspair_ethtool_operations = {
-	.get_link = ethtool_op_get_link,
-	.get_sset_count = tlspair_string_count,
-	.get_strings = tlspair_strings,
-	.get_ethtool_stats = tlspair_statistics,
+    .get_link = ethtool_op_get_link,
+    .get_sset_count = tlspair_string_count,
+    .get_strings = tlspair_strings,
+    .get_ethtool_stats = tlspair_statistics,
 };
 
 static struct net_device *end_new(int number)
 {
-	const netdev_features_t features = NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_RXCSUM | NETIF_F_TSO |
-					   NETIF_F_TSO6 | NETIF_F_HW_TLS_TX | NETIF_F_HW_TLS_RX;
+	const netdev_features_t features = NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_RXCSUM |
+					   NETIF_F_TSO | NETIF_F_TSO6 | NETIF_F_HW_TLS_TX |
+					   NETIF_F_HW_TLS_RX;
 	struct net_device *device = alloc_etherdev(sizeof(struct end));
 	struct end *end;
 

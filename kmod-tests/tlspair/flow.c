@@ -40,11 +40,11 @@ struct tlspair_flow {
 	struct crypto_aead *gcm;
 	struct aead_request *request;
 
-	bool in_step;	   /* the next byte's place in its record is known */
-	u32 sequence;	   /* TCP's, of the next byte; of a record's start while waiting for it */
+	bool in_step; /* the next byte's place in its record is known */
+	u32 sequence; /* TCP's, of the next byte; of a record's start while waiting for it */
 	u64 record_number;
-	u32 at;		   /* bytes of the current record that have passed */
-	u32 size;	   /* of the current record on the wire; known behind its header */
+	u32 at;   /* bytes of the current record that have passed */
+	u32 size; /* of the current record on the wire; known behind its header */
 	u8 head[RECORD_HEAD];
 	u8 aad[RECORD_AAD];
 	u8 nonce[SALT + RECORD_NONCE];
@@ -126,7 +126,8 @@ static void flow_set_addresses(struct tlspair_flow *flow, const struct sock *sk)
 	flow->remote.s6_addr32[0] = inet->inet_daddr;
 }
 
-struct tlspair_flow *tlspair_flow_new(const struct sock *sk, const struct tls_crypto_info *info, u32 start)
+struct tlspair_flow *tlspair_flow_new(const struct sock *sk, const struct tls_crypto_info *info,
+				      u32 start)
 {
 	struct key_material material;
 	struct tlspair_flow *flow;
@@ -260,8 +261,8 @@ static int record_decrypt(struct tlspair_flow *flow, u32 offset, u8 *data, unsig
 	sg_set_buf(&pieces[1], data, size);
 	skcipher_request_set_sync_tfm(request, flow->ctr);
 	skcipher_request_set_callback(request, 0, NULL, NULL);
-	skcipher_request_set_crypt(request, before ? pieces : &pieces[1], before ? pieces : &pieces[1],
-				   before + size, counter);
+	skcipher_request_set_crypt(request, before ? pieces : &pieces[1],
+				   before ? pieces : &pieces[1], before + size, counter);
 	error = crypto_skcipher_decrypt(request);
 	skcipher_request_zero(request);
 	return error;

@@ -13,7 +13,8 @@ struct tlspair_flow;
 
 /* A new flow for the receiving direction of sk, whose first record begins at TCP sequence number start.
  * ERR_PTR: -EOPNOTSUPP (not TLS 1.2 with AES-GCM), -ENOMEM. May sleep. */
-struct tlspair_flow *tlspair_flow_new(const struct sock *sk, const struct tls_crypto_info *info, u32 start);
+struct tlspair_flow *tlspair_flow_new(const struct sock *sk, const struct tls_crypto_info *info,
+				      u32 start);
 void tlspair_flow_free(struct tlspair_flow *flow);
 
 /* What the flow belongs to, for finding it again. */
@@ -26,7 +27,7 @@ void tlspair_flow_resync(struct tlspair_flow *flow, u32 sequence, const u8 *reco
 
 enum tlspair_result {
 	TLSPAIR_DECRYPTED,  /* the skb returned is a decrypted copy, marked so */
-	TLSPAIR_PASSED,	    /* left alone: out of order, not in step, or no memory */
+	TLSPAIR_PASSED,     /* left alone: out of order, not in step, or no memory */
 	TLSPAIR_BAD_RECORD, /* left alone: a tag was wrong */
 };
 /* Takes a segment of the flow. *skb may be replaced; the caller serialises the calls for a flow. */

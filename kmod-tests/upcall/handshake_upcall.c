@@ -27,7 +27,7 @@
  * file's end. */
 struct upcall {
 	struct kref references;
-	struct mutex lock; /* one call of ioctl at a time */
+	struct mutex lock;     /* one call of ioctl at a time */
 	struct socket *socket; /* NULL: nothing was started */
 	char peer_name[UPCALL_PEER_NAME_SIZE];
 	ktime_t started;
@@ -117,13 +117,13 @@ static struct socket *upcall_socket(int fd)
 static int upcall_begin(struct upcall *upcall, const struct upcall_start *start)
 {
 	struct tls_handshake_args args = {
-		.ta_done = upcall_done,
-		.ta_data = upcall,
-		.ta_timeout_ms = start->timeout_ms,
-		.ta_keyring = start->keyring,
-		.ta_my_cert = start->certificate,
-		.ta_my_privkey = start->private_key,
-		.ta_num_peerids = start->peer_identity_count,
+	    .ta_done = upcall_done,
+	    .ta_data = upcall,
+	    .ta_timeout_ms = start->timeout_ms,
+	    .ta_keyring = start->keyring,
+	    .ta_my_cert = start->certificate,
+	    .ta_my_privkey = start->private_key,
+	    .ta_num_peerids = start->peer_identity_count,
 	};
 	struct socket *socket;
 	int error;
@@ -248,19 +248,19 @@ static int upcall_release(struct inode *inode, struct file *file)
 }
 
 static const struct file_operations upcall_operations = {
-	.owner = THIS_MODULE,
-	.open = upcall_open,
-	.release = upcall_release,
-	.read = upcall_read,
-	.poll = upcall_poll,
-	.unlocked_ioctl = upcall_ioctl,
+    .owner = THIS_MODULE,
+    .open = upcall_open,
+    .release = upcall_release,
+    .read = upcall_read,
+    .poll = upcall_poll,
+    .unlocked_ioctl = upcall_ioctl,
 };
 
 static struct miscdevice upcall_device = {
-	.minor = MISC_DYNAMIC_MINOR,
-	.name = "handshake_upcall",
-	.fops = &upcall_operations,
-	.mode = 0600,
+    .minor = MISC_DYNAMIC_MINOR,
+    .name = "handshake_upcall",
+    .fops = &upcall_operations,
+    .mode = 0600,
 };
 
 module_misc_device(upcall_device);

@@ -30,11 +30,12 @@ enum upcall_auth {
 #define UPCALL_PEER_NAME_SIZE  256 /* bytes with the NUL; "": none */
 
 struct upcall_start {
-	__s32 socket; /* a connected TCP socket of the caller; the request holds a reference of its own */
+	__s32
+	    socket; /* a connected TCP socket of the caller; the request holds a reference of its own */
 	__u32 role;
 	__u32 auth;
 	__u32 timeout_ms; /* 0: none is told to the agent */
-	__s32 keyring;	  /* serial numbers; 0: none */
+	__s32 keyring;    /* serial numbers; 0: none */
 	__s32 certificate;
 	__s32 private_key;
 	__u32 peer_identity_count;
@@ -43,11 +44,11 @@ struct upcall_start {
 };
 
 struct upcall_result {
-	__s32 status;		/* 0, or a negative errno, as the consumer gets it */
-	__s32 peer_identity;	/* a key's serial number, 0: none */
-	__u32 calls;		/* how often the kernel has reported this request: 1, or it is a bug */
+	__s32 status;        /* 0, or a negative errno, as the consumer gets it */
+	__s32 peer_identity; /* a key's serial number, 0: none */
+	__u32 calls;         /* how often the kernel has reported this request: 1, or it is a bug */
 	__u32 reserved;
-	__u64 microseconds;	/* from start to report */
+	__u64 microseconds; /* from start to report */
 };
 
 #define UPCALL_START  _IOW('H', 1, struct upcall_start)
