@@ -243,7 +243,7 @@ int config_profile_finish(struct config_reader *reader)
 	unsigned line = profile->line;
 
 	if (config_authentication_finish(reader) < 0 || config_key_exchange_finish(reader) < 0 ||
-	    config_peer_finish(reader) < 0)
+	    config_peer_finish(reader) < 0 || config_early_data_finish(reader) < 0)
 		return -1;
 	if (profile->alpn_required && !profile->alpn_count)
 		return config_problem_at(reader, line,

@@ -53,6 +53,7 @@ extern const struct config_key config_resumption_daemon_keys[];
 /* Those of a profile lie in one file for each thing that they are about; config.c lists the tables. */
 extern const struct config_key config_profile_keys[];
 extern const struct config_key config_authentication_keys[];
+extern const struct config_key config_early_data_keys[];
 extern const struct config_key config_key_exchange_keys[];
 extern const struct config_key config_peer_keys[];
 
@@ -63,6 +64,7 @@ int config_profile_finish(struct config_reader *reader);
 void config_profile_done(struct config_profile *profile);
 /* The same, each for the keys of its file. */
 int config_authentication_finish(struct config_reader *reader);
+int config_early_data_finish(struct config_reader *reader);
 void config_authentication_done(struct config_profile *profile);
 int config_peer_finish(struct config_reader *reader);
 void config_peer_done(struct config_profile *profile);

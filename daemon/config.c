@@ -65,6 +65,7 @@ static const struct config_key *const daemon_tables[] = {
 static const struct config_key *const profile_tables[] = {
     config_profile_keys,
     config_authentication_keys,
+    config_early_data_keys,
     config_key_exchange_keys,
     config_peer_keys,
     NULL,

@@ -122,6 +122,7 @@ struct config_profile {
 	enum config_records records;
 	bool insecure_no_verification; /* insecure-no-verification = yes: client role, no check of
 					  the server */
+	unsigned early_data;           /* bytes; 0: neither taken nor sent */
 	bool unknown_name_refused;     /* unknown-server-name = refuse | default-certificate */
 };
 

@@ -47,6 +47,10 @@ static const struct {
      "The peer does not know secure renegotiation (RFC 5746)"},
     {GNUTLS_E_DH_PRIME_UNACCEPTABLE, FAILURE_NEGOTIATION,
      "The peer's Diffie-Hellman group is too weak"},
+    {GNUTLS_E_EARLY_DATA_REJECTED, FAILURE_NEGOTIATION,
+     "The server asks for another key share, which the TLS library cannot give once early data was "
+     "sent; "
+     "the next attempt sends none with this ticket"},
     {GNUTLS_E_CERTIFICATE_REQUIRED, FAILURE_VERIFICATION, NULL},
     {GNUTLS_E_NO_CERTIFICATE_FOUND, FAILURE_VERIFICATION, NULL},
     {GNUTLS_E_CERTIFICATE_ERROR, FAILURE_VERIFICATION, NULL},
@@ -164,7 +168,8 @@ static void tell_error(struct failure *failure, int error, const struct session 
 		if (causes[i].sentence == NULL)
 			tell_verification(failure, error, &session->verification);
 		else
-			failure_set(failure, causes[i].class, false, "%s", causes[i].sentence);
+			failure_set(failure, causes[i].class, error == GNUTLS_E_EARLY_DATA_REJECTED,
+				    "%s", causes[i].sentence);
 		if (causes[i].class == FAILURE_VERIFICATION && failure->verification[0] == '\0')
 			snprintf(failure->verification, sizeof(failure->verification), "%s",
 				 gnutls_strerror(error));

@@ -37,6 +37,7 @@ struct handshake_task {
 	bool installed; /* the traffic keys are where records move from now on */
 	bool handed_on; /* some of the keys may be in use: the session must not speak any more */
 	unsigned warnings;
+	struct early_data_offer offer; /* a client's */
 	struct transport transport;
 	struct session session;
 	struct outcome outcome;
@@ -72,6 +73,7 @@ static void task_release(struct handshake_task *task)
 	task->readiness = NULL;
 	task->deadline = NULL;
 	session_close(&task->session);
+	early_data_offer_done(&task->offer);
 	transport_done(&task->transport);
 }
 
@@ -255,7 +257,8 @@ static void task_finish(struct handshake_task *task)
 	struct traffic_keys keys;
 
 	session_describe(&task->session, &task->outcome);
-	if (task_export(task, &keys) < 0) {
+	if (early_data_describe(&task->session.early, &task->outcome) < 0 ||
+	    task_export(task, &keys) < 0) {
 		handshake_failure_send(&task->outcome.failure, &task->session, &task->transport,
 				       GNUTLS_A_INTERNAL_ERROR);
 		task_end(task);
@@ -297,6 +300,10 @@ static int task_shake(struct handshake_task *task)
 {
 	for (;;) {
 		int error = gnutls_handshake(task->session.tls);
+		int early = early_data_receive(&task->session.early, &task->outcome.failure);
+
+		if (early < 0)
+			error = early;
 
 		if (error == 0)
 			return task_check(task);
@@ -336,8 +343,9 @@ static void task_begin(struct handshake_task *task)
 	    task->decision.records == CONFIG_RECORDS_KERNEL ? task->surroundings->kernel : NULL;
 
 	task->begun = true;
-	if (task_attach(task) < 0 || session_open(&task->session, &task->decision, only,
-						  &task->transport, &task->outcome.failure) < 0)
+	if (task_attach(task) < 0 ||
+	    session_open(&task->session, &task->decision, only, task->surroundings->early_data,
+			 &task->transport, &task->outcome.failure) < 0)
 		task_end(task);
 	else
 		task_step(task);
@@ -439,6 +447,12 @@ struct handshake_task *handshake_task_start(const struct handshake_surroundings 
 	free(task);
 	errno = ENOMEM;
 	return NULL;
+}
+
+void handshake_task_offer(struct handshake_task *task, struct early_data_offer *offer)
+{
+	task->offer = *offer;
+	*offer = (struct early_data_offer){.bytes = NULL};
 }
 
 enum outcome_state handshake_task_cancel(struct handshake_task *task)

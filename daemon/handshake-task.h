@@ -6,6 +6,7 @@
 
 #include <event2/event.h>
 
+#include "early-data.h"
 #include "offload-kernel.h"
 #include "outcome.h"
 #include "policy.h"
@@ -19,6 +20,7 @@ struct handshake_surroundings {
 	int relay_socket;              /* -1: there is no relay */
 	const struct secrets *secrets; /* that all workers share */
 	struct shared_store *store;    /* what they remember together */
+	struct early_data_guard *early_data; /* NULL: servers take none */
 };
 
 struct handshake_task;
@@ -34,6 +36,8 @@ typedef void handshake_task_done(void *context, struct outcome *outcome);
 struct handshake_task *handshake_task_start(const struct handshake_surroundings *surroundings,
 					    const struct decision *decision, uid_t uid, int fd,
 					    handshake_task_done *done, void *context);
+/* Before the event loop turns: what a client is to send early. Takes what the offer has. */
+void handshake_task_offer(struct handshake_task *task, struct early_data_offer *offer);
 /* Gives up at once: sends user_canceled/close_notify if bytes moved and it can be sent without waiting,
  * frees. done is not called. Returns the state the socket was left in. */
 enum outcome_state handshake_task_cancel(struct handshake_task *task);

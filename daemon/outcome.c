@@ -19,6 +19,7 @@ void outcome_init(struct outcome *outcome)
 	outcome->state = OUTCOME_UNTOUCHED;
 	outcome->relay_fd = -1;
 	outcome->relay_state_fd = -1;
+	outcome->early_data_fd = -1;
 }
 
 void outcome_done(struct outcome *outcome)
@@ -27,8 +28,11 @@ void outcome_done(struct outcome *outcome)
 		close(outcome->relay_fd);
 	if (outcome->relay_state_fd >= 0)
 		close(outcome->relay_state_fd);
+	if (outcome->early_data_fd >= 0)
+		close(outcome->early_data_fd);
 	outcome->relay_fd = -1;
 	outcome->relay_state_fd = -1;
+	outcome->early_data_fd = -1;
 	free(outcome->identity.chain);
 	outcome->identity.chain = NULL;
 }

@@ -76,9 +76,12 @@ struct outcome {
 	char records_reason[256]; /* "" with kernel */
 	uint64_t microseconds;
 	struct identity identity;
+	const char *early_data;        /* "accepted", "rejected"; NULL: none was offered */
+	const char *early_data_reason; /* of a rejection, NULL where it is not known */
 	/* Owned descriptors for the program, -1 where there is none: */
 	int relay_fd;
 	int relay_state_fd;
+	int early_data_fd; /* a memfd: what a client sent */
 };
 
 /* Records a failure unless there is one already; verification and alert stay as they are. */

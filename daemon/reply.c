@@ -141,6 +141,8 @@ static void add_established(struct message_writer *writer, const struct outcome 
 	add(writer, HANDSHAKE_KEY_RECORDS_REASON, outcome->records_reason);
 	add(writer, HANDSHAKE_KEY_RESUMED, yes_or_no(outcome->resumed));
 	add(writer, HANDSHAKE_KEY_CLIENT_CERTIFICATE, outcome->client_certificate);
+	add(writer, HANDSHAKE_KEY_EARLY_DATA, outcome->early_data);
+	add(writer, HANDSHAKE_KEY_EARLY_DATA_REASON, outcome->early_data_reason);
 	message_add_number(writer, HANDSHAKE_KEY_HANDSHAKE_US, outcome->microseconds);
 	add_identity(writer, &outcome->identity, name_count);
 }
@@ -202,6 +204,8 @@ static void reply_finish(struct reply *reply, const char *operation, uint64_t id
 		if (outcome->identity.chain)
 			reply_add_fd(reply, &names, HANDSHAKE_DESCRIPTOR_CHAIN,
 				     chain_memfd(outcome->identity.chain));
+		reply_add_fd(reply, &names, HANDSHAKE_DESCRIPTOR_EARLY_DATA,
+			     take(&outcome->early_data_fd));
 	}
 	/* A certificate may have more names, once escaped, than a packet holds: the last ones go. A
 	 * program that looks for a name that is missing refuses: it fails closed. */

@@ -182,6 +182,16 @@ static int read_client_certificates(struct request *request, const char *value,
 	return 0;
 }
 
+static int read_descriptors(struct request *request, const char *value, struct failure *failure)
+{
+	request->early_data =
+	    !strcmp(value, HANDSHAKE_DESCRIPTOR_SOCKET "," HANDSHAKE_DESCRIPTOR_EARLY_DATA);
+	if (!request->early_data && strcmp(value, HANDSHAKE_DESCRIPTOR_SOCKET) != 0)
+		return refuse(failure, HANDSHAKE_KEY_DESCRIPTORS, value,
+			      "what a request brings is \"socket\", or \"socket,early-data\"");
+	return 0;
+}
+
 static const struct {
 	const char *key;
 	int (*read)(struct request *, const char *, struct failure *);
@@ -194,6 +204,7 @@ static const struct {
     {HANDSHAKE_KEY_TIMEOUT_MS, read_timeout},
     {HANDSHAKE_KEY_RECORDS, read_records},
     {HANDSHAKE_KEY_CLIENT_CERTIFICATES, read_client_certificates},
+    {HANDSHAKE_KEY_DESCRIPTORS, read_descriptors},
 };
 
 static const struct {
@@ -256,15 +267,20 @@ static int descriptors_check(const struct message *message, unsigned needed,
 	}
 	if (message->too_many_fds || message->fd_count > needed) {
 		failure_set(failure, FAILURE_REQUEST, false,
-			    needed ? "The request came with more than one descriptor; send the TCP"
-				     " socket alone"
-				   : "The request came with a descriptor and needs none");
+			    needed > 1 ? "The request came with more descriptors than the two that"
+					 " it names"
+			    : needed ? "The request came with more than one descriptor; send the TCP"
+				       " socket alone"
+				     : "The request came with a descriptor and needs none");
 		return -1;
 	}
 	if (message->fd_count < needed) {
 		failure_set(failure, FAILURE_REQUEST, false,
-			    "The request came without a descriptor; send the TCP socket with it"
-			    " (SCM_RIGHTS)");
+			    needed > 1 && message->fd_count
+				? "The request names early data and came with one descriptor; send"
+				  " the TCP socket, then the early data's memfd"
+				: "The request came without a descriptor; send the TCP socket with it"
+				  " (SCM_RIGHTS)");
 		return -1;
 	}
 	return 0;
@@ -287,6 +303,9 @@ static int combination_check(const struct request *request, bool role_given,
 		sentence = "role=client: who listens is the server";
 	} else if (request->role == REQUEST_SERVER && request->peer_name[0]) {
 		sentence = "peer-name is for clients: a server does not check its client's name";
+	} else if (request->early_data && (request->operation != REQUEST_HANDSHAKE ||
+					   request->role != REQUEST_CLIENT)) {
+		sentence = "early-data is a client's to send, with a handshake";
 	} else if (request->role == REQUEST_CLIENT && request->require_client_certificate) {
 		sentence = "client-certificates is for servers";
 	}
@@ -311,7 +330,7 @@ int request_read(const struct message *message, struct request *ret_request,
 	ret_request->id = request.id;
 	role_given = request.role != 0;
 	if (operation_read(message, &request, &descriptors, failure) < 0 ||
-	    descriptors_check(message, descriptors, failure) < 0 ||
+	    descriptors_check(message, descriptors + request.early_data, failure) < 0 ||
 	    combination_check(&request, role_given, failure) < 0)
 		return -1;
 	if (request.operation == REQUEST_LISTEN)

@@ -38,6 +38,7 @@ struct request {
 	bool records_given;
 	enum config_records records; /* kernel or relay, if given */
 	bool require_client_certificate;
+	bool early_data; /* the second descriptor is a memfd: what to send in the first flight */
 };
 
 /* Who asks, as the kernel says (SO_PEERCRED, SO_PEERGROUPS), never as the caller says. */

@@ -53,6 +53,10 @@ static int session_hook(gnutls_session_t tls, unsigned type, unsigned when, unsi
 	(void)when;
 	if (incoming != 0)
 		hello_read(&session->hello, type, message);
+	if (type == GNUTLS_HANDSHAKE_HELLO_RETRY_REQUEST)
+		return early_data_retry(&session->early, incoming != 0);
+	if (incoming != 0 && type == GNUTLS_HANDSHAKE_CLIENT_HELLO)
+		early_data_hello(&session->early, message);
 	return 0;
 }
 
@@ -202,8 +206,8 @@ static int session_set(struct session *session, const struct kernel_tls *kernel)
 }
 
 int session_open(struct session *session, const struct decision *decision,
-		 const struct kernel_tls *kernel, struct transport *transport,
-		 struct failure *failure)
+		 const struct kernel_tls *kernel, struct early_data_guard *guard,
+		 struct transport *transport, struct failure *failure)
 {
 	/* No tickets and no early data: nothing of theirs is served yet, and what is not read during
 	 * the handshake must stay with the caller. The certificate of a profile is there to be shown,
@@ -224,6 +228,7 @@ int session_open(struct session *session, const struct decision *decision,
 							     : "client");
 		return -1;
 	}
+	flags |= early_data_flags(decision);
 	flags |= decision->role == REQUEST_SERVER ? GNUTLS_SERVER
 						  : GNUTLS_CLIENT | GNUTLS_FORCE_CLIENT_CERT;
 	error = gnutls_init(&session->tls, flags);
@@ -233,6 +238,12 @@ int session_open(struct session *session, const struct decision *decision,
 		gnutls_session_set_ptr(session->tls, session);
 		error = session_set(session, kernel);
 	}
+	if (error == 0)
+		error =
+		    early_data_open(&session->early, session->tls, decision,
+				    session->priority != NULL ? session->priority
+							      : decision->profile->priority_server,
+				    guard);
 	if (error == 0) {
 		transport_bind(transport, session->tls);
 		return 0;
@@ -261,7 +272,7 @@ int session_check(struct session *session)
 	if (session->decision->alpn_required &&
 	    gnutls_alpn_get_selected_protocol(session->tls, &protocol) < 0)
 		return GNUTLS_E_NO_APPLICATION_PROTOCOL;
-	return 0;
+	return early_data_finish(&session->early);
 }
 
 static const char *client_certificate_word(const struct session *session)
@@ -294,6 +305,7 @@ void session_describe(struct session *session, struct outcome *outcome)
 
 void session_close(struct session *session)
 {
+	early_data_close(&session->early);
 	if (session->tls != NULL)
 		gnutls_deinit(session->tls);
 	session->tls = NULL;

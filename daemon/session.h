@@ -5,6 +5,7 @@
 
 #include <gnutls/gnutls.h>
 
+#include "early-data.h"
 #include "hello.h"
 #include "offload-kernel.h"
 #include "outcome.h"
@@ -19,19 +20,21 @@ struct session {
 	bool verified; /* the library asked for the verification below */
 	struct verification verification;
 	struct traffic_secrets secrets;
-	struct hello hello;         /* the peer's */
+	struct hello hello; /* the peer's */
+	struct early_data early;
 	gnutls_priority_t priority; /* its own, NULL where it has the profile's */
 	char server_name[256];      /* that the client sent; "" if none */
 };
 
 /*
  * Makes the session over the transport; both must stay where they are until session_close. With kernel,
- * only ciphers that this kernel takes are offered (NULL: whatever the profile allows). The decision is
+ * only ciphers that this kernel takes are offered (NULL: whatever the profile allows). guard: as of
+ * early_data_open(). The decision is
  * borrowed. 0, or -1 with a failure; the session is then closed.
  */
 int session_open(struct session *session, const struct decision *decision,
-		 const struct kernel_tls *kernel, struct transport *transport,
-		 struct failure *failure);
+		 const struct kernel_tls *kernel, struct early_data_guard *guard,
+		 struct transport *transport, struct failure *failure);
 /* What must hold beyond a complete handshake: a peer that was verified, an ALPN where one is required. 0,
  * or a negative GnuTLS error as gnutls_handshake() might have returned it. */
 int session_check(struct session *session);

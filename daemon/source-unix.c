@@ -217,7 +217,7 @@ static void work_done(void *context, struct outcome *outcome)
 }
 
 static int work_start(struct source *source, uint64_t id, const struct decision *decision,
-		      bool relay, int *fd, struct failure *failure)
+		      bool relay, int *fd, struct early_data_offer *offer, struct failure *failure)
 {
 	struct work *work = calloc(1, sizeof(*work));
 
@@ -233,6 +233,7 @@ static int work_start(struct source *source, uint64_t id, const struct decision 
 				   "The daemon has no memory free for another handshake"),
 		       -1;
 	}
+	handshake_task_offer(work->task, offer);
 	work->relay = relay;
 	work->fd = *fd;
 	*fd = -1;
@@ -265,10 +266,11 @@ static int handshake_check(struct source *source, const struct request *request,
 	return 0;
 }
 
-/* Takes *fd if it begins. 0 or -1. */
+/* Takes *fd if it begins, and reads early_data_fd if there is one. 0 or -1. */
 static int handshake_begin(struct source *source, const struct request *request, int *fd,
-			   struct failure *failure)
+			   int early_data_fd, struct failure *failure)
 {
+	struct early_data_offer offer = {.bytes = NULL};
 	struct decision decision;
 	bool relay;
 
@@ -276,23 +278,29 @@ static int handshake_begin(struct source *source, const struct request *request,
 	    policy_decide(source->worker->setup->loaded, &source->caller, request, &decision,
 			  failure) < 0 ||
 	    socket_check_connected(*fd, failure) < 0 ||
-	    places_take(source->worker, source->caller.uid, &decision, &relay, failure) < 0)
+	    (request->early_data && early_data_offer_read(early_data_fd, &offer, failure) < 0))
 		return -1;
-	if (work_start(source, request->id, &decision, relay, fd, failure) == 0)
+	if (places_take(source->worker, source->caller.uid, &decision, &relay, failure) < 0) {
+		early_data_offer_done(&offer);
+		return -1;
+	}
+	if (work_start(source, request->id, &decision, relay, fd, &offer, failure) == 0)
 		return 0;
+	early_data_offer_done(&offer);
 	places_give_relay(source->worker, source->caller.uid, relay, OUTCOME_UNTOUCHED);
 	source_give_place(source);
 	return -1;
 }
 
-static void source_handshake(struct source *source, const struct request *request, int *fd)
+static void source_handshake(struct source *source, const struct request *request, int *fd,
+			     int early_data_fd)
 {
 	struct counters *counters = source->worker->setup->counters;
 	struct outcome refused;
 
 	counters_add(counters, COUNTER_HANDSHAKES_STARTED, 1);
 	outcome_init(&refused);
-	if (handshake_begin(source, request, fd, &refused.failure) == 0)
+	if (handshake_begin(source, request, fd, early_data_fd, &refused.failure) == 0)
 		return;
 	counters_outcome(counters, &refused);
 	source_refuse(source, request->id, &refused.failure);
@@ -405,7 +413,7 @@ static void source_packet(struct source *source, struct message *message)
 	if (source_read(message, &request, &failure) < 0) {
 		source_refuse(source, request.id, &failure);
 	} else if (request.operation == REQUEST_HANDSHAKE) {
-		source_handshake(source, &request, &message->fds[0]);
+		source_handshake(source, &request, &message->fds[0], message->fds[1]);
 	} else if (request.operation == REQUEST_LISTEN) {
 		source_listen(source, &request, message->fds[0]);
 	} else if (request.operation == REQUEST_CANCEL) {

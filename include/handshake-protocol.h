@@ -15,13 +15,14 @@
 #define HANDSHAKE_SOCKET_VARIABLE "HANDSHAKED_SOCKET"
 
 #define HANDSHAKE_PACKET_SIZE       16384  /* bytes, the most that a message may have */
-#define HANDSHAKE_DESCRIPTORS_MAX   3      /* the most that the daemon sends with one message */
+#define HANDSHAKE_DESCRIPTORS_MAX   6      /* the most that the daemon sends with one message */
 #define HANDSHAKE_PEER_NAME_SIZE    254    /* bytes with the final NUL */
 #define HANDSHAKE_PROFILE_NAME_SIZE 64     /* bytes with the final NUL */
 #define HANDSHAKE_CHAIN_SIZE        262144 /* bytes, the most PEM text in a chain's memfd */
+#define HANDSHAKE_EARLY_DATA_SIZE   65536  /* bytes, the most early data, in either direction */
 
 /* Operations from the program. */
-#define HANDSHAKE_OP_HANDSHAKE "handshake" /* with one descriptor: a connected TCP socket */
+#define HANDSHAKE_OP_HANDSHAKE "handshake" /* with a descriptor: a connected TCP socket */
 #define HANDSHAKE_OP_LISTEN    "listen"    /* with one descriptor: a listening TCP socket */
 #define HANDSHAKE_OP_CANCEL    "cancel" /* with id; there is no answer to it nor to the cancelled */
 #define HANDSHAKE_OP_STATUS    "status" /* the daemon's state and counters */
@@ -59,6 +60,10 @@
 #define HANDSHAKE_KEY_RESUMED        "resumed"        /* yes | no */
 #define HANDSHAKE_KEY_HANDSHAKE_US   "handshake-us" /* microseconds from request to keys installed */
 #define HANDSHAKE_KEY_PEER           "peer" /* on a connection: ADDRESS:PORT, [ADDRESS6]:PORT */
+/* Early data (RFC 8446, 2.3); absent where none was offered. What was rejected is not in the stream: who
+ * sent it sends it again. */
+#define HANDSHAKE_KEY_EARLY_DATA        "early-data"        /* accepted | rejected */
+#define HANDSHAKE_KEY_EARLY_DATA_REASON "early-data-reason" /* why it was rejected, if that is known */
 /* The peer's certificate; absent when it sent none. */
 #define HANDSHAKE_KEY_PEER_AUTHENTICATED \
 	"peer-authenticated" /* yes: verified; no: sent none, or not verified */
@@ -73,12 +78,16 @@
 
 /* The descriptors that come with a message, in their order: "connection" (listen, with the kernel's
  * records), "relay" (use it instead of the TCP socket), "relay-state" (a memfd, see below), "chain" (a
- * memfd: PEM text). */
+ * memfd: PEM text), "early-data" (a memfd: what the client sent before the handshake was complete; it may
+ * have been sent before, by anybody who saw it). A request says so too where it has more than its socket:
+ * "socket,early-data" (a client's memfd: what is to be sent). */
 #define HANDSHAKE_KEY_DESCRIPTORS        "descriptors" /* names in order, separated by commas */
 #define HANDSHAKE_DESCRIPTOR_CONNECTION  "connection"
 #define HANDSHAKE_DESCRIPTOR_RELAY       "relay"
 #define HANDSHAKE_DESCRIPTOR_RELAY_STATE "relay-state"
 #define HANDSHAKE_DESCRIPTOR_CHAIN       "chain"
+#define HANDSHAKE_DESCRIPTOR_EARLY_DATA  "early-data"
+#define HANDSHAKE_DESCRIPTOR_SOCKET      "socket" /* of a request */
 
 /* Keys on failure. */
 #define HANDSHAKE_KEY_CLASS           "class"           /* one of the classes below */

@@ -72,6 +72,11 @@ int handshake_set_timeout(struct handshake *handshake, uint32_t milliseconds);
 int handshake_set_records(struct handshake *handshake, enum handshake_records records);
 /* Server role: demand a certificate of the client although the profile does not. */
 int handshake_require_client_certificate(struct handshake *handshake);
+/* Client role: data to be sent with the first flight (0-RTT; RFC 8446, 2.3) where the profile allows it
+ * and a ticket for this server is there. Whoever sees it can send it again: the first bytes of a request
+ * that does no harm twice, nothing else. handshake_early_data_accepted() tells whether the server took
+ * it; if not, it was not sent in any other way. At most 65536 bytes; size 0: none. */
+int handshake_set_early_data(struct handshake *handshake, const void *data, size_t size);
 
 /* ---- Blocking ------------------------------------------------------------------------------ */
 
@@ -149,6 +154,13 @@ int handshake_result_at(const struct handshake *handshake, size_t position, cons
 			const char **ret_value);
 /* The peer's certificate chain as PEM, its own certificate first; NULL if it sent none. */
 const char *handshake_peer_chain(const struct handshake *handshake);
+/* Server role: the client's early data, which came before what the connection gives, and *ret_size. It is
+ * NOT protected as that is: the client, or who delayed it, can bring it more than once (RFC 8470). The
+ * memory is the object's. NULL and 0: none came. */
+const void *handshake_early_data(const struct handshake *handshake, size_t *ret_size);
+/* 1: the server took the early data. 0: there was none, or it was not taken; a client then sends it with
+ * handshake_send() like any other (the reply's "early-data-reason" may tell why). */
+int handshake_early_data_accepted(const struct handshake *handshake);
 
 /* ---- Records: what plain read, write and sendfile cannot ----------------------------------- */
 

@@ -155,13 +155,19 @@ static void client_close_sending(struct handshake_client *client)
 static int client_send(struct handshake_client *client, const struct handshake *handshake)
 {
 	struct message_writer writer;
+	_cleanup_close_ int early_data = -1;
+	int fds[2] = {handshake->fd, -1};
 
 	request_write(&writer, HANDSHAKE_OP_HANDSHAKE, handshake->id, handshake);
 	if (writer.overflow)
 		return -EMSGSIZE;
 	if (!list_is_empty(&client->waiting) && client_first(&client->waiting) != handshake)
 		return -EAGAIN; /* in turn */
-	return message_send(client->fd, &writer, &handshake->fd, 1);
+	early_data = early_data_open(handshake);
+	if (early_data < 0 && early_data != -ENODATA)
+		return early_data;
+	fds[1] = early_data;
+	return message_send(client->fd, &writer, fds, early_data < 0 ? 1 : 2);
 }
 
 static int client_send_cancel(struct handshake_client *client, uint64_t id)

@@ -35,6 +35,7 @@ void handshake_free(struct handshake *handshake)
 		handshake_client_cancel(handshake->client, handshake);
 	result_reset(handshake);
 	free(handshake->alpn);
+	early_data_done(&handshake->offer);
 	free(handshake);
 	errno = saved;
 }

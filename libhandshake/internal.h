@@ -56,6 +56,12 @@ struct control {
 	uint64_t tickets;          /* NewSessionTickets that were set aside */
 };
 
+/* Bytes of the object's own. */
+struct early_data {
+	void *data; /* NULL: none */
+	size_t size;
+};
+
 struct handshake {
 	/* what is asked */
 	enum handshake_role role;
@@ -65,6 +71,7 @@ struct handshake {
 	char profile[HANDSHAKE_PROFILE_NAME_SIZE];
 	char peer_name[HANDSHAKE_PEER_NAME_SIZE];
 	char *alpn;
+	struct early_data offer; /* a client's early data */
 
 	/* while a client has it */
 	struct handshake_client *client;
@@ -81,6 +88,7 @@ struct handshake {
 	struct result_field *fields; /* one allocation: the fields, then their text */
 	size_t field_count;
 	char *chain;
+	struct early_data early; /* that the client sent */
 
 	/* the connection */
 	enum path path;
@@ -117,6 +125,14 @@ void request_write(struct message_writer *writer, const char *operation, uint64_
 		   const struct handshake *handshake);
 /* Ends the handshake as untouched because its request could not be sent: the error says why. */
 void request_fail(struct handshake *handshake, int error);
+
+/* ---- early-data.c ---- */
+
+void early_data_done(struct early_data *early);
+/* A memfd of what the client is to send, for its request; -ENODATA: there is none. */
+int early_data_open(const struct handshake *handshake);
+/* Reads what a reply's memfd holds. NULL, or what is wrong. */
+const char *early_data_read(struct early_data *early, int fd);
 
 /* ---- deadline.c ---- */
 

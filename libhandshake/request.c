@@ -25,6 +25,9 @@ void request_write(struct message_writer *writer, const char *operation, uint64_
 		message_add(writer, HANDSHAKE_KEY_RECORDS, "kernel");
 	else if (handshake->records == HANDSHAKE_RECORDS_RELAY)
 		message_add(writer, HANDSHAKE_KEY_RECORDS, "relay");
+	if (!server && handshake->offer.size)
+		message_add(writer, HANDSHAKE_KEY_DESCRIPTORS,
+			    HANDSHAKE_DESCRIPTOR_SOCKET "," HANDSHAKE_DESCRIPTOR_EARLY_DATA);
 	if (handshake->require_client_certificate)
 		message_add(writer, HANDSHAKE_KEY_CLIENT_CERTIFICATES, "require");
 }

@@ -22,6 +22,7 @@ void result_reset(struct handshake *handshake)
 	handshake->path = PATH_NONE;
 	free(handshake->chain);
 	handshake->chain = NULL;
+	early_data_done(&handshake->early);
 	free(handshake->fields);
 	handshake->fields = NULL;
 	handshake->field_count = 0;
@@ -91,7 +92,7 @@ static void result_break(struct handshake *handshake, const char *sentence)
 /* ---- The descriptors of a message ---------------------------------------------------------- */
 
 struct descriptors {
-	int connection, relay, relay_state, chain;
+	int connection, relay, relay_state, chain, early_data;
 };
 
 static void descriptors_done(struct descriptors *descriptors)
@@ -100,6 +101,7 @@ static void descriptors_done(struct descriptors *descriptors)
 	cleanup_close(&descriptors->relay);
 	cleanup_close(&descriptors->relay_state);
 	cleanup_close(&descriptors->chain);
+	cleanup_close(&descriptors->early_data);
 }
 
 static int *descriptor_named(struct descriptors *descriptors, const char *name, size_t length)
@@ -112,6 +114,7 @@ static int *descriptor_named(struct descriptors *descriptors, const char *name, 
 	    {HANDSHAKE_DESCRIPTOR_RELAY, &descriptors->relay},
 	    {HANDSHAKE_DESCRIPTOR_RELAY_STATE, &descriptors->relay_state},
 	    {HANDSHAKE_DESCRIPTOR_CHAIN, &descriptors->chain},
+	    {HANDSHAKE_DESCRIPTOR_EARLY_DATA, &descriptors->early_data},
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
@@ -213,7 +216,7 @@ static bool value_is(const struct message *message, const char *key, const char 
 static const char *established_take(struct handshake *handshake, struct message *message, int fd,
 				    int *ret_fd)
 {
-	_cleanup_(descriptors_done) struct descriptors descriptors = {-1, -1, -1, -1};
+	_cleanup_(descriptors_done) struct descriptors descriptors = {-1, -1, -1, -1, -1};
 	bool relay = value_is(message, HANDSHAKE_KEY_TRANSMIT, "relay") ||
 		     value_is(message, HANDSHAKE_KEY_RECEIVE, "relay");
 	const char *wrong;
@@ -228,6 +231,11 @@ static const char *established_take(struct handshake *handshake, struct message 
 		return "it lacks the relay's state";
 	if (descriptors.chain >= 0) {
 		wrong = chain_read(handshake, descriptors.chain);
+		if (wrong)
+			return wrong;
+	}
+	if (descriptors.early_data >= 0) {
+		wrong = early_data_read(&handshake->early, descriptors.early_data);
 		if (wrong)
 			return wrong;
 	}

@@ -22,7 +22,7 @@
 struct settings {
 	struct options_address address;
 	const char *peer_name; /* NULL: the host */
-	const char *profile, *alpn, *socket;
+	const char *profile, *alpn, *socket, *early_data;
 	enum handshake_records records;
 	uint64_t timeout_ms; /* 0: the profile's */
 	bool info, json, no_data, keep_open;
@@ -38,6 +38,8 @@ static void usage(void)
 	    "  --alpn LIST        application protocols, separated by commas\n"
 	    "  --timeout-ms N     for connecting and for the handshake, each\n"
 	    "  --records PATH     kernel or relay (default: as the profile says)\n"
+	    "  --early-data FILE  send it with the first flight if the profile and a ticket allow\n"
+	    "                     it, else as the first data\n"
 	    "  --info             tell all that is known about the connection on stderr\n"
 	    "  --json             the same as one JSON object\n"
 	    "  --no-data          connect, tell on stdout, close; no data is moved\n"
@@ -51,7 +53,19 @@ static void usage(void)
 	    HANDSHAKE_SOCKET_DEFAULT);
 }
 
-enum { PEER_NAME = 256, PROFILE, ALPN, TIMEOUT, RECORDS, INFO, JSON, NO_DATA, KEEP_OPEN, SOCKET };
+enum {
+	PEER_NAME = 256,
+	PROFILE,
+	ALPN,
+	TIMEOUT,
+	RECORDS,
+	EARLY_DATA,
+	INFO,
+	JSON,
+	NO_DATA,
+	KEEP_OPEN,
+	SOCKET
+};
 
 static int settings_take(struct settings *settings, int option)
 {
@@ -74,6 +88,9 @@ static int settings_take(struct settings *settings, int option)
 	case RECORDS:
 		if (options_read_records(optarg, &settings->records, &problem) < 0)
 			return options_refuse(TOOL, "--records: %s", problem.text);
+		break;
+	case EARLY_DATA:
+		settings->early_data = optarg;
 		break;
 	case INFO:
 		settings->info = true;
@@ -108,6 +125,7 @@ static int settings_read(int argc, char **argv, struct settings *settings)
 	    {"alpn", required_argument, NULL, ALPN},
 	    {"timeout-ms", required_argument, NULL, TIMEOUT},
 	    {"records", required_argument, NULL, RECORDS},
+	    {"early-data", required_argument, NULL, EARLY_DATA},
 	    {"info", no_argument, NULL, INFO},
 	    {"json", no_argument, NULL, JSON},
 	    {"no-data", no_argument, NULL, NO_DATA},
@@ -162,7 +180,7 @@ static int request_prepare(struct handshake *handshake, const struct settings *s
 	if (handshake_set_timeout(handshake, (uint32_t)settings->timeout_ms) < 0 ||
 	    handshake_set_records(handshake, settings->records) < 0)
 		return options_refuse(TOOL, "the request cannot be made: %s", strerror(errno));
-	return 0;
+	return settings->early_data ? connect_early_prepare(handshake, settings->early_data) : 0;
 }
 
 static int failure_tell(const struct handshake *handshake, const struct settings *settings)
@@ -232,6 +250,9 @@ static int connection_run(struct handshake *handshake, const struct settings *se
 		fprintf(stderr, "%s: cannot write what is known: %s\n", TOOL, strerror(errno));
 		return TOOL_FAILURE;
 	}
+	if (settings->early_data && !settings->no_data &&
+	    connect_early_send(handshake, fd, settings->early_data) < 0)
+		return TOOL_FAILURE;
 	if (settings->no_data)
 		return handshake_close_notify(handshake, fd) < 0 ? TOOL_FAILURE : TOOL_OK;
 	connect_transfer(handshake, fd, settings->keep_open, &end);

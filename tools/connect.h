@@ -24,4 +24,9 @@ struct connect_end {
 void connect_transfer(struct handshake *handshake, int fd, bool keep_open,
 		      struct connect_end *ret_end);
 
+/* Early data from a file ("-" is no file: standard input is for what follows). 0 or an exit status. */
+int connect_early_prepare(struct handshake *handshake, const char *path);
+/* Sends the file as the first data, unless the server took it as early data. 0, or -1: told on stderr. */
+int connect_early_send(struct handshake *handshake, int fd, const char *path);
+
 #endif

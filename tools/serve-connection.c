@@ -29,44 +29,15 @@ static void connection_free(struct serve_connection *connection)
 	*connection->link = connection->next;
 	if (connection->next)
 		connection->next->link = connection->link;
+	if (connection->early_real >= 0)
+		close(connection->early_real);
+	if (connection->early_feed >= 0)
+		close(connection->early_feed);
 	handshake_free(connection->handshake);
 	free(connection->target);
 	free(connection);
 	serve->count--;
 	serve_listening_resume(serve->listening);
-}
-
-void serve_connection_start(struct serve *serve, struct handshake *handshake, int fd)
-{
-	/* The library wants an address to count by; none is counted. */
-	static const struct sockaddr address = {.sa_family = AF_UNSPEC};
-	struct serve_connection *connection = calloc(1, sizeof(*connection));
-
-	if (!connection) {
-		serve_say(serve, "a connection is lost: %s", strerror(errno));
-		handshake_free(handshake);
-		close(fd);
-		return;
-	}
-	connection->serve = serve;
-	connection->handshake = handshake;
-	connection->fd = fd;
-	connection->file_fd = -1;
-	connection->next = serve->connections;
-	connection->link = &serve->connections;
-	if (connection->next)
-		connection->next->link = &connection->next;
-	serve->connections = connection;
-	serve->count++;
-	serve->run_http = true;
-	serve->starting = connection;
-	/* The library takes fd, whatever happens. If it has told of the connection's start, it tells of
-	 * the end too. */
-	if (MHD_add_connection(serve->http, fd, &address, sizeof(address)) == MHD_NO)
-		serve_say(serve, "a connection is lost: %s", strerror(errno));
-	if (serve->starting)
-		connection_free(connection);
-	serve->starting = NULL;
 }
 
 /* ---- Lingering ----------------------------------------------------------------------------- */
@@ -117,12 +88,68 @@ static bool linger_begin(struct serve_connection *connection)
 	return false;
 }
 
+/* ---- Beginning ----------------------------------------------------------------------------- */
+
+/* Says 425 and ends: what else came, or comes, belongs to a request that was refused. */
+static void connection_refuse_early(struct serve_connection *connection)
+{
+	const int fd = connection->fd;
+
+	if (!serve_early_refuse(connection) ||
+	    handshake_close_notify(connection->handshake, fd) < 0 || !linger_begin(connection))
+		connection_free(connection);
+	close(fd); /* lingering has its own */
+}
+
+void serve_connection_start(struct serve *serve, struct handshake *handshake, int fd)
+{
+	/* The library wants an address to count by; none is counted. */
+	static const struct sockaddr address = {.sa_family = AF_UNSPEC};
+	struct serve_connection *connection = calloc(1, sizeof(*connection));
+	size_t early_size;
+
+	if (!connection) {
+		serve_say(serve, "a connection is lost: %s", strerror(errno));
+		handshake_free(handshake);
+		close(fd);
+		return;
+	}
+	connection->serve = serve;
+	connection->handshake = handshake;
+	connection->fd = fd;
+	connection->early_real = -1;
+	connection->early_feed = -1;
+	connection->file_fd = -1;
+	connection->next = serve->connections;
+	connection->link = &serve->connections;
+	if (connection->next)
+		connection->next->link = &connection->next;
+	serve->connections = connection;
+	serve->count++;
+	if (handshake_early_data(handshake, &early_size) &&
+	    (!serve_early_fits(connection) || !serve_early_feed(connection))) {
+		connection_refuse_early(connection);
+		return;
+	}
+	serve->run_http = true;
+	serve->starting = connection;
+	/* The library takes fd, whatever happens. If it has told of the connection's start, it tells of
+	 * the end too. */
+	if (MHD_add_connection(serve->http, connection->fd, &address, sizeof(address)) == MHD_NO)
+		serve_say(serve, "a connection is lost: %s", strerror(errno));
+	if (serve->starting)
+		connection_free(connection);
+	serve->starting = NULL;
+}
+
 /* ---- Callbacks of the HTTP library --------------------------------------------------------- */
 
 static void connection_closed(struct serve_connection *connection)
 {
 	/* RFC 8446, 6.1. Behind a response that is not whole it would call it whole. */
-	if (connection->phase != SERVE_IDLE ||
+	const bool whole = serve_early_end(connection);
+
+	if (connection->phase != SERVE_IDLE || !whole ||
 	    handshake_close_notify(connection->handshake, connection->fd) < 0 ||
 	    !linger_begin(connection))
 		connection_free(connection);

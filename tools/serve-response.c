@@ -287,6 +287,7 @@ enum MHD_Result serve_response_handle(void *context, struct MHD_Connection *http
 		connection->presented = true;
 		snprintf(connection->method, sizeof(connection->method), "%s", method);
 		snprintf(connection->version, sizeof(connection->version), "%s", version);
+		serve_early_switch(connection);
 		/* An answer at the first call makes the library close the connection after it. */
 		if (!request_has_content(http))
 			return MHD_YES;

@@ -42,6 +42,7 @@ static void usage(void)
 	       "  --profile NAME                the daemon's profile (default: \"default\")\n"
 	       "  --records PATH                kernel or relay (default: as the profile says)\n"
 	       "  --require-client-certificate  although the profile does not\n"
+	       "  --early-data                  answer GET and HEAD that come as such (0-RTT)\n"
 	       "  --timeout SECONDS             for connections on which nothing moves (60)\n"
 	       "  --log [FILE]                  a line for each request, to FILE or stdout\n"
 	       "  --quiet                       no line when ready, no notices\n"
@@ -66,7 +67,7 @@ void serve_say(const struct serve *serve, const char *format, ...)
 
 /* ---- The command line ---------------------------------------------------------------------- */
 
-enum { LISTEN = 256, ROOT, PROFILE, RECORDS, REQUIRE, TIMEOUT, LOG, QUIET, SOCKET };
+enum { LISTEN = 256, ROOT, PROFILE, RECORDS, REQUIRE, TIMEOUT, LOG, QUIET, SOCKET, EARLY };
 
 static int settings_take(struct serve_settings *settings, int option, bool *listen_given)
 {
@@ -90,6 +91,9 @@ static int settings_take(struct serve_settings *settings, int option, bool *list
 		break;
 	case REQUIRE:
 		settings->require_client_certificate = true;
+		break;
+	case EARLY:
+		settings->early_data = true;
 		break;
 	case TIMEOUT:
 		if (options_read_time(optarg, 1000, 1000, 86400000, &settings->timeout_ms,
@@ -123,6 +127,7 @@ static int settings_read(int argc, char **argv, struct serve_settings *settings)
 	    {"profile", required_argument, NULL, PROFILE},
 	    {"records", required_argument, NULL, RECORDS},
 	    {"require-client-certificate", no_argument, NULL, REQUIRE},
+	    {"early-data", no_argument, NULL, EARLY},
 	    {"timeout", required_argument, NULL, TIMEOUT},
 	    {"log", optional_argument, NULL, LOG},
 	    {"quiet", no_argument, NULL, QUIET},
@@ -284,7 +289,7 @@ static int http_start(struct serve *serve)
 	/* Without the flag of SIGPIPE the library would not use sendfile. */
 	serve->http = MHD_start_daemon(
 	    MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_TURBO | MHD_USE_ERROR_LOG |
-		HTTP_ONE_THREAD,
+		MHD_ALLOW_SUSPEND_RESUME | HTTP_ONE_THREAD,
 	    0, NULL, NULL, serve_response_handle, serve, MHD_OPTION_EXTERNAL_LOGGER, http_silence,
 	    NULL, MHD_OPTION_CONNECTION_LIMIT, serve->limit + 1, MHD_OPTION_CONNECTION_TIMEOUT,
 	    (unsigned int)((serve->settings->timeout_ms + 999) / 1000),

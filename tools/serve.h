@@ -21,6 +21,7 @@ struct serve_settings {
 	enum handshake_records records;
 	uint64_t timeout_ms; /* of a connection on which nothing moves */
 	bool require_client_certificate;
+	bool early_data; /* GET and HEAD may come as such */
 	bool quiet;
 };
 
@@ -79,7 +80,9 @@ struct serve_connection {
 	struct serve_connection *next, **link;
 	struct handshake *handshake;
 	struct MHD_Connection *http;
-	int fd; /* the HTTP library's; ours while it lingers */
+	int fd;         /* the HTTP library's; ours while it lingers */
+	int early_real; /* the connection while fd is what feeds early data; -1: fd is it */
+	int early_feed; /* the other end of that; -1 */
 	enum serve_phase phase;
 	uint64_t deadline; /* of lingering */
 	/* the request under way: */
@@ -106,6 +109,19 @@ uint64_t serve_connections_tick(struct serve *serve, uint64_t now);
 void serve_connections_stop(struct serve *serve);
 /* Ends those that are left when the HTTP library is gone: they linger. */
 void serve_connections_free(struct serve *serve);
+
+/* ---- serve-early.c: requests that came as early data ---- */
+
+/* Whether such a request may be answered as any other. */
+bool serve_early_fits(const struct serve_connection *connection);
+/* Makes fd give the early data. False: it cannot be. */
+bool serve_early_feed(struct serve_connection *connection);
+/* The request has been read: fd is the connection from now on. For the handler of requests. */
+void serve_early_switch(struct serve_connection *connection);
+/* The HTTP library is done with fd: the connection is there again. False: it is not whole. */
+bool serve_early_end(struct serve_connection *connection);
+/* Answers with 425. False: it could not be sent. */
+bool serve_early_refuse(struct serve_connection *connection);
 
 /* ---- serve-response.c: from a request to a response ---- */
 

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * "handshake connect --early-data FILE". Touches the file, the request and the connection. Never sends the
+ * file twice, nor not at all.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "connect.h"
+#include "handshake-protocol.h"
+#include "options.h"
+#include "tool.h"
+
+#define TOOL "handshake connect"
+
+/* All of the file; one byte more than fits tells that it is too large. -1: with errno. */
+static ssize_t file_read(const char *path, char *data, size_t size)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t length = 0;
+
+	if (fd < 0)
+		return -1;
+	while (length < size) {
+		ssize_t n = read(fd, data + length, size - length);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -1;
+		if (n == 0)
+			break;
+		length += (size_t)n;
+	}
+	return (ssize_t)length;
+}
+
+int connect_early_prepare(struct handshake *handshake, const char *path)
+{
+	char data[HANDSHAKE_EARLY_DATA_SIZE + 1];
+	ssize_t size = file_read(path, data, sizeof(data));
+
+	if (size < 0)
+		return options_refuse(TOOL, "--early-data: cannot read \"%s\": %s", path,
+				      strerror(errno));
+	if (size > HANDSHAKE_EARLY_DATA_SIZE)
+		return options_refuse(TOOL,
+				      "--early-data: \"%s\" is larger than %d bytes; send it "
+				      "on standard input",
+				      path, HANDSHAKE_EARLY_DATA_SIZE);
+	if (handshake_set_early_data(handshake, data, (size_t)size) < 0)
+		return options_refuse(TOOL, "--early-data: \"%s\": %s", path, strerror(errno));
+	return 0;
+}
+
+int connect_early_send(struct handshake *handshake, int fd, const char *path)
+{
+	char data[HANDSHAKE_EARLY_DATA_SIZE + 1];
+	ssize_t size, sent = 0;
+
+	if (handshake_early_data_accepted(handshake))
+		return 0;
+	size = file_read(path, data, sizeof(data));
+	while (size >= 0 && sent < size) {
+		ssize_t n = handshake_send(handshake, fd, data + sent, (size_t)(size - sent));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			break;
+		sent += n;
+	}
+	if (sent == size)
+		return 0;
+	fprintf(stderr, "%s: cannot send \"%s\": %s\n", TOOL, path, strerror(errno));
+	return -1;
+}
