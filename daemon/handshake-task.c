@@ -341,12 +341,15 @@ static void task_begin(struct handshake_task *task)
 {
 	const struct kernel_tls *only =
 	    task->decision.records == CONFIG_RECORDS_KERNEL ? task->surroundings->kernel : NULL;
+	int error;
 
 	task->begun = true;
 	if (task_attach(task) < 0 ||
 	    session_open(&task->session, &task->decision, only, task->surroundings->early_data,
 			 &task->transport, &task->outcome.failure) < 0)
 		task_end(task);
+	else if ((error = early_data_send(&task->session.early, &task->offer, NULL)) < 0)
+		task_fail(task, error);
 	else
 		task_step(task);
 }

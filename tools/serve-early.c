@@ -59,6 +59,7 @@ void serve_early_switch(struct serve_connection *connection)
 	MHD_suspend_connection(connection->http);
 	early_replace(connection);
 	MHD_resume_connection(connection->http);
+	connection->serve->run_http = true;
 }
 
 bool serve_early_end(struct serve_connection *connection)

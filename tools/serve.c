@@ -289,7 +289,7 @@ static int http_start(struct serve *serve)
 	/* Without the flag of SIGPIPE the library would not use sendfile. */
 	serve->http = MHD_start_daemon(
 	    MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_TURBO | MHD_USE_ERROR_LOG |
-		MHD_ALLOW_SUSPEND_RESUME | HTTP_ONE_THREAD,
+		HTTP_ONE_THREAD | (serve->settings->early_data ? MHD_ALLOW_SUSPEND_RESUME : 0),
 	    0, NULL, NULL, serve_response_handle, serve, MHD_OPTION_EXTERNAL_LOGGER, http_silence,
 	    NULL, MHD_OPTION_CONNECTION_LIMIT, serve->limit + 1, MHD_OPTION_CONNECTION_TIMEOUT,
 	    (unsigned int)((serve->settings->timeout_ms + 999) / 1000),

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The key of [profile NAME] that lets data go before the handshake is complete, and what it does not go
+// together with. Opens nothing.
+#include "config-reader.h"
+
+#include "handshake-protocol.h"
+
+static int read_early_data(struct config_reader *reader, const char *value)
+{
+	return config_value_number(reader, value, 0, HANDSHAKE_EARLY_DATA_SIZE,
+				   &reader->profile->early_data);
+}
+
+const struct config_key config_early_data_keys[] = {
+    {.name = "early-data", .read = read_early_data},
+    {},
+};
+
+int config_early_data_finish(struct config_reader *reader)
+{
+	const struct config_profile *profile = reader->profile;
+
+	if (!profile->early_data)
+		return 0;
+	/* What comes before the certificate would be nobody's. */
+	if (profile->client_certificates != CONFIG_CLIENT_NONE)
+		return config_problem_at(
+		    reader, profile->line,
+		    "[profile %s]: early-data comes before a client's certificate; remove it, or"
+		    " client-certificates = %s",
+		    profile->name, config_client_certificates_word(profile->client_certificates));
+	return 0;
+}
