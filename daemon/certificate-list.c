@@ -244,8 +244,10 @@ static int named_add(struct certificate_list *list, const struct config_certific
 	item->line = named->line;
 	item->certificate = strdup(named->certificate);
 	item->private_key = strdup(named->private_key);
+	item->pin_file = named->pin_file ? strdup(named->pin_file) : NULL;
 	item->staple = named->staple ? strdup(named->staple) : NULL;
-	if (!item->certificate || !item->private_key || (named->staple && !item->staple))
+	if (!item->certificate || !item->private_key || (named->pin_file && !item->pin_file) ||
+	    (named->staple && !item->staple))
 		return problem_set(problem, "out of memory");
 	return 0;
 }
@@ -280,6 +282,7 @@ void certificate_list_done(struct certificate_list *list)
 	for (size_t i = 0; i < list->count; i++) {
 		free(list->items[i].certificate);
 		free(list->items[i].private_key);
+		free(list->items[i].pin_file);
 		free(list->items[i].staple);
 	}
 	free(list->items);

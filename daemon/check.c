@@ -214,7 +214,7 @@ static void check_staple(struct report *report, const struct config_profile *pro
 }
 
 static void check_certificate(struct report *report, const struct config_profile *profile,
-			      const struct config_certificate *pair)
+			      const struct config_certificate *pair, struct signer *signer)
 {
 	struct certificates chain = {};
 	struct problem problem = {};
@@ -229,7 +229,7 @@ static void check_certificate(struct report *report, const struct config_profile
 		check_staple(report, profile, pair, &chain);
 	}
 	problem.text[0] = '\0';
-	if (signer_key_read(pair->private_key, &key, &problem) < 0)
+	if (signer_key_load(signer, pair->private_key, pair->pin_file, &key, &problem) < 0)
 		tell(report, ERROR, "[profile %s] %s", profile->name, problem.text);
 	else if (chain.count && !signer_key_matches(key, chain.items[0]))
 		tell(report, ERROR, "[profile %s] private-key %s is not the key of certificate %s",
@@ -243,7 +243,8 @@ static void check_certificate(struct report *report, const struct config_profile
 	certificates_done(&chain);
 }
 
-static void check_certificates(struct report *report, const struct config_profile *profile)
+static void check_certificates(struct report *report, const struct config_profile *profile,
+			       struct signer *signer)
 {
 	struct certificate_list list;
 	struct problem problem = {};
@@ -255,7 +256,7 @@ static void check_certificates(struct report *report, const struct config_profil
 	}
 	for (size_t i = 0; i < list.count; i++) {
 		report->quiet = i >= list.named;
-		check_certificate(report, profile, &list.items[i]);
+		check_certificate(report, profile, &list.items[i], signer);
 	}
 	report->quiet = false;
 	for (size_t i = 0; i < list.orphan_count; i++)
@@ -384,7 +385,8 @@ static void check_kernel(struct report *report, const struct config_profile *pro
 
 // ---- All of it ----
 
-static void check_profiles(struct report *report, const struct config *config)
+static void check_profiles(struct report *report, const struct config *config,
+			   struct signer *signer)
 {
 	struct kernel_tls kernel = {};
 
@@ -392,7 +394,7 @@ static void check_profiles(struct report *report, const struct config *config)
 	for (size_t i = 0; i < config->profile_count; i++) {
 		const struct config_profile *profile = &config->profiles[i];
 
-		check_certificates(report, profile);
+		check_certificates(report, profile, signer);
 		check_trust(report, profile);
 		check_kernel(report, profile, &kernel);
 	}
@@ -402,8 +404,10 @@ int check_run(const char *config_path, FILE *out)
 {
 	struct report report = {.out = out};
 	struct problem problem = {};
+	struct signer *signer;
 	struct config *config;
 	struct loaded *loaded;
+	bool refused;
 
 	if (config_read(config_path, &config, &problem) < 0) {
 		tell(&report, ERROR, "%s", problem.text);
@@ -414,9 +418,19 @@ int check_run(const char *config_path, FILE *out)
 	check_user(&report, config);
 	check_socket(&report, config);
 	check_state(&report, config);
-	check_profiles(&report, config);
+	if (signer_new(config, &signer, &problem) < 0) {
+		tell(&report, ERROR, "%s", problem.text);
+		config_free(config);
+		return 1;
+	}
+	check_profiles(&report, config, signer);
+	refused = signer_was_refused(signer);
+	signer_free(signer);
 	config_free(config);
-	// Above, things were looked at one by one; this is what a start does.
+	// Above, things were looked at one by one; this is what a start does. Not with a PIN that a
+	// token has just refused: it would count the tries.
+	if (refused)
+		return 1;
 	if (loaded_new(config_path, &loaded, &problem) == 0)
 		loaded_free(loaded);
 	else if (!report.counts[ERROR])

@@ -52,7 +52,10 @@ static int read_private_key(struct config_reader *reader, const char *value)
 				      "private-key = \"%s\": the certificate in line %u has its"
 				      " private-key already; write the next \"certificate\" first",
 				      value, last->line);
-	return config_value_path(reader, value, &last->private_key);
+	if (strncmp(value, "pkcs11:", 7) != 0)
+		return config_value_path(reader, value, &last->private_key);
+	last->private_key = strdup(value);
+	return last->private_key ? 0 : config_problem(reader, "out of memory");
 }
 
 static int read_staple(struct config_reader *reader, const char *value)
@@ -172,6 +175,7 @@ void config_authentication_done(struct config_profile *profile)
 		free(profile->certificates[i].certificate);
 		free(profile->certificates[i].private_key);
 		free(profile->certificates[i].staple);
+		free(profile->certificates[i].pin_file);
 	}
 	free(profile->certificates);
 	free(profile->trust);

@@ -219,5 +219,8 @@ int config_daemon_finish(struct config_reader *reader)
 		config->workers = processor_count();
 	if (config->workers > MOST_PROCESSES)
 		config->workers = MOST_PROCESSES;
-	return user_find(reader);
+	if (user_find(reader) < 0)
+		return -1;
+	config_signer_finish(config);
+	return 0;
 }

@@ -50,6 +50,8 @@ int config_problem_at(struct config_reader *reader, unsigned line, const char *f
 
 extern const struct config_key config_daemon_keys[];
 extern const struct config_key config_resumption_daemon_keys[];
+extern const struct config_key config_signer_daemon_keys[];
+extern const struct config_key config_signer_keys[];
 /* Those of a profile lie in one file for each thing that they are about; config.c lists the tables. */
 extern const struct config_key config_profile_keys[];
 extern const struct config_key config_authentication_keys[];
@@ -70,6 +72,8 @@ int config_peer_finish(struct config_reader *reader);
 void config_peer_done(struct config_profile *profile);
 void config_resumption_defaults(struct config *config);
 int config_key_exchange_finish(struct config_reader *reader);
+void config_signer_finish(struct config *config);
+void config_signer_done(struct config *config);
 /* Sets the defaults of [daemon], and judges it when the file has ended. */
 int config_daemon_defaults(struct config_reader *reader);
 int config_daemon_finish(struct config_reader *reader);

@@ -60,6 +60,7 @@ static int section_end(struct config_reader *reader)
 static const struct config_key *const daemon_tables[] = {
     config_daemon_keys,
     config_resumption_daemon_keys,
+    config_signer_daemon_keys,
     NULL,
 };
 static const struct config_key *const profile_tables[] = {
@@ -68,6 +69,7 @@ static const struct config_key *const profile_tables[] = {
     config_early_data_keys,
     config_key_exchange_keys,
     config_peer_keys,
+    config_signer_keys,
     NULL,
 };
 
@@ -370,6 +372,7 @@ void config_free(struct config *config)
 	free(config->socket);
 	free(config->state_directory);
 	free(config->user);
+	config_signer_done(config);
 	free(config);
 }
 

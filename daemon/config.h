@@ -80,7 +80,8 @@ enum config_log_level {
 
 struct config_certificate {
 	char *certificate; /* path of a PEM file, the chain behind the certificate */
-	char *private_key; /* path of a PEM file */
+	char *private_key; /* path of a PEM file, or a PKCS#11 URL */
+	char *pin_file;    /* of the token, or NULL */
 	char *staple;      /* path of an OCSP response, or NULL */
 	unsigned line;
 };
@@ -126,6 +127,22 @@ struct config_profile {
 	bool unknown_name_refused;     /* unknown-server-name = refuse | default-certificate */
 };
 
+/* What the signer signs with. */
+enum config_signer_engine {
+	CONFIG_ENGINE_AUTO,
+	CONFIG_ENGINE_GNUTLS,
+	CONFIG_ENGINE_OPENSSL,
+};
+
+struct config_signer {
+	bool user_given;
+	uid_t uid; /* what it becomes when the daemon was started as root */
+	gid_t gid;
+	enum config_signer_engine engine;
+	char **modules; /* paths of PKCS#11 modules; none: those of the system */
+	size_t module_count;
+};
+
 struct config {
 	char *path;
 	unsigned workers; /* 0 in the file or absent: one per processor */
@@ -146,6 +163,7 @@ struct config {
 	unsigned session_cache_bytes; /* what the workers remember together */
 	unsigned stop_timeout_ms;     /* what SIGTERM gives to handshakes under way */
 	enum config_log_level log_level;
+	struct config_signer signer;
 	struct config_profile *profiles;
 	size_t profile_count;
 };

@@ -18,7 +18,9 @@ union rights {
 
 static size_t fds_of_kind(enum control_kind kind)
 {
-	return kind == CONTROL_LISTEN ? CONTROL_FDS : kind == CONTROL_PROGRAM ? 1 : 0;
+	return kind == CONTROL_LISTEN                              ? CONTROL_FDS
+	       : kind == CONTROL_PROGRAM || kind == CONTROL_SIGNER ? 1
+								   : 0;
 }
 
 /* Most kinds have no use for the large part: the queue holds more of them so. */

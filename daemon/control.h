@@ -14,9 +14,11 @@ enum control_kind {
 	CONTROL_READY = 1, /* worker: in its sandbox, accepting */
 	CONTROL_LISTEN, /* worker: a program asks for this; supervisor: accept for this one. Descriptors:
 			      the listening socket, the program's connection */
-	CONTROL_FINISH,  /* supervisor: take no more, end within timeout_ms */
-	CONTROL_PROGRAM, /* worker that finishes: another may serve this; supervisor: serve this.
+	CONTROL_FINISH,    /* supervisor: take no more, end within timeout_ms */
+	CONTROL_PROGRAM,   /* worker that finishes: another may serve this; supervisor: serve this.
 			    Descriptor: the program's connection */
+	CONTROL_SIGNER,    /* supervisor: another signer has come. Descriptor: the socket to it */
+	CONTROL_NO_SIGNER, /* supervisor: there is none, and none is coming soon */
 };
 
 enum { CONTROL_FDS = 2 };

@@ -91,6 +91,7 @@ static const char *const words[COUNTERS] = {
     [COUNTER_RELAY_BYTES_OUT] = "relay-bytes-out",
     [COUNTER_WORKERS_DIED] = "workers-died",
     [COUNTER_RELAYS_DIED] = "relays-died",
+    [COUNTER_SIGNERS_DIED] = "signers-died",
     [COUNTER_RELOADS] = "reloads",
     [COUNTER_RELOADS_REFUSED] = "reloads-refused",
     [COUNTER_CLIENTS] = "clients",

@@ -41,12 +41,12 @@ struct credentials {
 };
 
 static int pair_read(struct pair *pair, const struct config_certificate *config,
-		     const struct trust *trust, struct problem *problem)
+		     const struct trust *trust, struct signer *signer, struct problem *problem)
 {
 	char name[256];
 
 	if (certificate_chain_read(config->certificate, &pair->chain, problem) < 0 ||
-	    signer_key_read(config->private_key, &pair->key, problem) < 0)
+	    signer_key_load(signer, config->private_key, config->pin_file, &pair->key, problem) < 0)
 		return -1;
 	if (!signer_key_matches(pair->key, pair->chain.items[0]))
 		return problem_set(problem,
@@ -60,7 +60,7 @@ static int pair_read(struct pair *pair, const struct config_certificate *config,
 }
 
 static int pairs_read(struct credentials *credentials, const struct certificate_list *list,
-		      const struct trust *trust, struct problem *problem)
+		      const struct trust *trust, struct signer *signer, struct problem *problem)
 {
 	credentials->pairs = calloc(list->count + 1, sizeof(*credentials->pairs));
 	credentials->names = server_names_new();
@@ -69,7 +69,7 @@ static int pairs_read(struct credentials *credentials, const struct certificate_
 	for (unsigned i = 0; i < list->count; i++) {
 		struct pair *pair = &credentials->pairs[credentials->pair_count++];
 
-		if (pair_read(pair, &list->items[i], trust, problem) < 0)
+		if (pair_read(pair, &list->items[i], trust, signer, problem) < 0)
 			return -1;
 		if (server_names_add(credentials->names, pair->chain.items[0], i) < 0)
 			return problem_set(problem, "out of memory");
@@ -125,6 +125,8 @@ static int group_new(const struct credentials *credentials, const unsigned *numb
 	error = gnutls_certificate_allocate_credentials(&group);
 	if (error < 0)
 		return problem_set(problem, "out of memory");
+	// The keys were compared already, and GnuTLS would have the signer sign for each.
+	gnutls_certificate_set_flags(group, GNUTLS_CERTIFICATE_SKIP_KEY_CERT_MATCH);
 	for (unsigned i = 0; error >= 0 && i < count; i++) {
 		const struct pair *pair = &credentials->pairs[numbers[i]];
 
@@ -218,7 +220,8 @@ static int client_make(struct credentials *credentials, struct problem *problem)
 }
 
 int credentials_new(const struct config_profile *config, const struct trust *trust,
-		    struct credentials **ret_credentials, struct problem *problem)
+		    struct signer *signer, struct credentials **ret_credentials,
+		    struct problem *problem)
 {
 	struct credentials *credentials = calloc(1, sizeof(*credentials));
 	struct certificate_list list = {};
@@ -226,7 +229,7 @@ int credentials_new(const struct config_profile *config, const struct trust *tru
 	if (!credentials)
 		return problem_set(problem, "out of memory");
 	if (certificate_list_new(config, &list, problem) < 0 ||
-	    pairs_read(credentials, &list, trust, problem) < 0)
+	    pairs_read(credentials, &list, trust, signer, problem) < 0)
 		goto fail;
 	if (key_exchange_parameters(config, &credentials->dh) < 0) {
 		problem_set(problem, "the parameters of key exchange cannot be made");

@@ -14,12 +14,15 @@
 
 struct credentials;
 struct profile;
+struct signer;
 struct staple;
 
-/* Reads the files of the profile's certificates, private keys and staples. trust (or NULL) gives the names
+/* Reads the files of the profile's certificates and staples, and has the signer load the private keys. trust
+ * (or NULL) gives the names
  * of the authorities that a client is told of. 0 and a new object, or -1 and a sentence. */
 int credentials_new(const struct config_profile *config, const struct trust *trust,
-		    struct credentials **ret_credentials, struct problem *problem);
+		    struct signer *signer, struct credentials **ret_credentials,
+		    struct problem *problem);
 void credentials_free(struct credentials *credentials);
 /* Borrowed. As server: the certificates for a client that names no server, NULL if the profile has
  * no certificate. As client: all certificates of the profile. */

@@ -18,6 +18,7 @@
 #include "control.h"
 #include "foreign.h"
 #include "log.h"
+#include "signer.h"
 #include "worker.h"
 
 enum {
@@ -76,6 +77,7 @@ static int worker_start(struct generation *generation, unsigned i, struct proble
 	    .store_directory = generation->store_directory,
 	    .listening_fd = generation->unix_socket->fd,
 	    .relay_socket = relays_socket(generation->relays, i),
+	    .signer_fd = signer_connect(generation->loaded->signer),
 	};
 	int ends[2], r;
 
@@ -84,14 +86,19 @@ static int worker_start(struct generation *generation, unsigned i, struct proble
 				   strerror(errno));
 	setup.control_fd = ends[1];
 	r = child_start(&worker->child,
-			(const int[]){setup.listening_fd, setup.control_fd, setup.relay_socket}, 3,
-			worker_run_child, &setup, problem);
+			(const int[]){setup.listening_fd, setup.control_fd, setup.relay_socket,
+				      setup.signer_fd},
+			4, worker_run_child, &setup, problem);
 	close(ends[1]);
+	if (setup.signer_fd >= 0)
+		close(setup.signer_fd);
 	if (r < 0) {
 		close(ends[0]);
 		return -1;
 	}
 	worker->control = ends[0];
+	/* Born without one: it is told what becomes of that. */
+	worker->signer_due = setup.signer_fd < 0;
 	worker->ready = false;
 	worker->told = 0;
 	return 0;
@@ -183,6 +190,25 @@ static int64_t earlier(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
+/* The socket to the signer that has come, or that none has. 0, or -1: once more, later. */
+static int signer_tell(struct signer *signer, struct worker_child *worker)
+{
+	struct control control = {.kind = CONTROL_NO_SIGNER};
+	int fd, r;
+
+	if (!signer_is_needed(signer))
+		return 0;
+	fd = signer_connect(signer);
+	if (fd >= 0)
+		control.kind = CONTROL_SIGNER;
+	else if (signer_is_there(signer))
+		return -1;
+	r = control_send(worker->control, &control, &fd);
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
 /* Sends what the worker has not heard yet, as far as its queue has room. */
 static void worker_tell(struct generation *generation, struct worker_child *worker,
 			const struct registry *registry)
@@ -197,6 +223,8 @@ static void worker_tell(struct generation *generation, struct worker_child *work
 		control.hand_over = generation->hand_over;
 		worker->finish_due = control_send(worker->control, &control, NULL) == -EAGAIN;
 	}
+	if (worker->signer_due)
+		worker->signer_due = signer_tell(generation->loaded->signer, worker) < 0;
 	control.kind = CONTROL_LISTEN;
 	worker->lagging = worker->finish_due;
 	while (!generation->retired && (registration = registry_after(registry, worker->told))) {
@@ -232,7 +260,11 @@ static int64_t worker_tend(struct generation *generation, unsigned i,
 
 int64_t generation_tend(struct generation *generation, const struct registry *registry, int64_t now)
 {
-	int64_t next = INT64_MAX;
+	int64_t next;
+
+	if (signer_tend(generation->loaded->signer, now, &next))
+		for (unsigned i = 0; i < generation->worker_count; i++)
+			generation->workers[i].signer_due = true;
 
 	for (unsigned i = 0; i < generation->worker_count; i++)
 		next = earlier(next, worker_tend(generation, i, registry, now));
@@ -325,6 +357,10 @@ void generation_polled(struct generation *generation, const struct pollfd *polle
 bool generation_died(struct generation *generation, pid_t pid, int status,
 		     struct registry *registry, struct generation *current)
 {
+	if (signer_died(generation->loaded->signer, pid, status)) {
+		counters_add(generation->counters, COUNTER_SIGNERS_DIED, 1);
+		return true;
+	}
 	for (unsigned i = 0; i < generation->worker_count; i++) {
 		struct worker_child *worker = &generation->workers[i];
 		bool wanted = generation->retired && status == 0;

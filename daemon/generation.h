@@ -20,6 +20,7 @@ struct worker_child {
 	int control; /* the supervisor's end, -1 */
 	bool ready;
 	bool finish_due; /* CONTROL_FINISH is still to be sent */
+	bool signer_due; /* likewise, which signer there is now */
 	bool lagging;    /* its queue is full: it is told more when it has read */
 	uint64_t told;   /* the number of the last listening that it was told of */
 };

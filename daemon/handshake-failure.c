@@ -70,6 +70,7 @@ static const struct {
      "The peer's certificate cannot be read"},
     {GNUTLS_E_ASN1_VALUE_NOT_FOUND, FAILURE_VERIFICATION, "The peer's certificate cannot be read"},
     {GNUTLS_E_ASN1_GENERIC_ERROR, FAILURE_VERIFICATION, "The peer's certificate cannot be read"},
+    {GNUTLS_E_PK_SIGN_FAILED, FAILURE_INTERNAL, "The private key could not be used"},
     {GNUTLS_E_MEMORY_ERROR, FAILURE_INTERNAL, "There is not enough memory for the handshake"},
     {GNUTLS_E_INTERNAL_ERROR, FAILURE_INTERNAL, "The TLS library failed by itself"},
     {GNUTLS_E_RANDOM_FAILED, FAILURE_INTERNAL, "The TLS library has no random numbers"},

@@ -17,10 +17,13 @@
 #include "identity.h"
 #include "offload-relay.h"
 #include "session.h"
+#include "signing.h"
 #include "transport.h"
 
 /* Alerts that refuse nothing (TLS 1.2 has some) and that a peer may send before it is sent away. */
 enum { WARNINGS_MAX = 8 };
+/* Beside what GnuTLS says of a turn. */
+enum { TASK_SIGNING = 2 };
 
 struct handshake_task {
 	const struct handshake_surroundings *surroundings;
@@ -40,6 +43,7 @@ struct handshake_task {
 	struct early_data_offer offer; /* a client's */
 	struct transport transport;
 	struct session session;
+	struct signing_call signing;
 	struct outcome outcome;
 };
 
@@ -72,6 +76,7 @@ static void task_release(struct handshake_task *task)
 		event_free(task->deadline);
 	task->readiness = NULL;
 	task->deadline = NULL;
+	signing_cancel(&task->signing);
 	session_close(&task->session);
 	early_data_offer_done(&task->offer);
 	transport_done(&task->transport);
@@ -89,6 +94,8 @@ static void task_end(struct handshake_task *task)
 
 static void task_fail(struct handshake_task *task, int error)
 {
+	if (task->signing.failure != NULL)
+		outcome_fail(&task->outcome, FAILURE_INTERNAL, true, "%s", task->signing.failure);
 	handshake_failure_tell(&task->outcome.failure, error, &task->session, &task->transport);
 	task_end(task);
 }
@@ -295,16 +302,22 @@ static int task_check(struct handshake_task *task)
 	return error < 0 ? error : 1;
 }
 
-/* One turn of the library. 1: the handshake is complete, 0: it waits, or a negative GnuTLS error. */
-static int task_shake(struct handshake_task *task)
+/* One turn of the library. 1: the handshake is complete, 0: it waits, TASK_SIGNING: for the signer, or a
+ * negative GnuTLS error. signed_result: what the turn that waited for the signer came to. */
+static int task_shake(struct handshake_task *task, const int *signed_result)
 {
 	for (;;) {
-		int error = gnutls_handshake(task->session.tls);
-		int early = early_data_receive(&task->session.early, &task->outcome.failure);
+		int error = signed_result != NULL
+				? *signed_result
+				: signing_handshake(&task->signing, task->session.tls);
+		int early;
 
+		signed_result = NULL;
+		if (error == SIGNING_PENDING)
+			return TASK_SIGNING;
+		early = early_data_receive(&task->session.early, &task->outcome.failure);
 		if (early < 0)
 			error = early;
-
 		if (error == 0)
 			return task_check(task);
 		if (error == GNUTLS_E_AGAIN)
@@ -316,14 +329,17 @@ static int task_shake(struct handshake_task *task)
 	}
 }
 
-static void task_step(struct handshake_task *task)
+static void task_step(struct handshake_task *task, const int *signed_result)
 {
 	int error = 0;
 
 	if (!task->complete) {
-		error = task_shake(task);
+		error = task_shake(task, signed_result);
 		task->complete = error == 1;
 	}
+	/* task_signed() goes on; until then the socket is not watched. */
+	if (error == TASK_SIGNING)
+		return;
 	if (error < 0) {
 		task_fail(task, error);
 		return;
@@ -335,6 +351,11 @@ static void task_step(struct handshake_task *task)
 		task_finish(task);
 	else
 		task_wait(task);
+}
+
+static void task_signed(void *context, int result)
+{
+	task_step(context, &result);
 }
 
 static void task_begin(struct handshake_task *task)
@@ -351,7 +372,7 @@ static void task_begin(struct handshake_task *task)
 	else if ((error = early_data_send(&task->session.early, &task->offer, NULL)) < 0)
 		task_fail(task, error);
 	else
-		task_step(task);
+		task_step(task, NULL);
 }
 
 static void task_ready(evutil_socket_t fd, short what, void *context)
@@ -361,7 +382,7 @@ static void task_ready(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	if (task->begun)
-		task_step(task);
+		task_step(task, NULL);
 	else
 		task_begin(task);
 }
@@ -371,6 +392,7 @@ static void task_abandon(struct handshake_task *task)
 {
 	struct failure *failure = &task->outcome.failure;
 
+	signing_cancel(&task->signing);
 	if (task->session.tls == NULL || !transport_touched(&task->transport))
 		return;
 	if (alert_send_cancelled(task->session.tls) < 0 || transport_flush(&task->transport) < 0)
@@ -404,6 +426,12 @@ static void task_expired(evutil_socket_t fd, short what, void *context)
 	if (now_microseconds() < task->started + (uint64_t)task->decision.timeout_ms * 1000 &&
 	    task_set_deadline(task) == 0)
 		return;
+	if (signing_is_pending(&task->signing))
+		outcome_fail(
+		    &task->outcome, FAILURE_TIMEOUT, true,
+		    "The handshake did not end within %u milliseconds: the signer, which has "
+		    "the private key, did not answer",
+		    task->decision.timeout_ms);
 	outcome_fail(&task->outcome, FAILURE_TIMEOUT, true,
 		     "The handshake did not end within %u milliseconds: the peer %s",
 		     task->decision.timeout_ms,
@@ -442,6 +470,9 @@ struct handshake_task *handshake_task_start(const struct handshake_surroundings 
 	task->done = done;
 	task->context = context;
 	task->started = now_microseconds();
+	task->signing.signing = surroundings->signing;
+	task->signing.resumed = task_signed;
+	task->signing.context = task;
 	transport_init(&task->transport, fd);
 	outcome_init(&task->outcome);
 	if (task_arm(task) == 0)

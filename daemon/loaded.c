@@ -8,6 +8,7 @@
 
 #include "credentials.h"
 #include "priorities.h"
+#include "signer.h"
 #include "trust.h"
 
 static bool same(const char *a, const char *b)
@@ -71,7 +72,7 @@ static int profile_load(struct loaded *loaded, size_t i, struct problem *problem
 	if (trust_find(loaded, i, problem) < 0)
 		return -1;
 	hints = config->trust ? profile->trust : NULL;
-	if (credentials_new(config, hints, &profile->credentials, problem) < 0 ||
+	if (credentials_new(config, hints, loaded->signer, &profile->credentials, problem) < 0 ||
 	    alpn_make(profile, problem) < 0)
 		return -1;
 	profile->server = credentials_server(profile->credentials);
@@ -110,6 +111,8 @@ int loaded_new(const char *config_path, struct loaded **ret_loaded, struct probl
 		problem_set(problem, "out of memory");
 		goto fail;
 	}
+	if (signer_new(loaded->config, &loaded->signer, problem) < 0)
+		goto fail;
 	for (size_t i = 0; i < loaded->config->profile_count; i++) {
 		loaded->profiles[i].config = &loaded->config->profiles[i];
 		if (profile_load(loaded, i, &inner) < 0) {
@@ -119,6 +122,8 @@ int loaded_new(const char *config_path, struct loaded **ret_loaded, struct probl
 			goto fail;
 		}
 	}
+	if (signer_seal(loaded->signer, problem) < 0)
+		goto fail;
 	*ret_loaded = loaded;
 	return 0;
 fail:
@@ -133,6 +138,7 @@ void loaded_free(struct loaded *loaded)
 	for (size_t i = 0; loaded->profiles && i < loaded->config->profile_count; i++)
 		profile_done(&loaded->profiles[i]);
 	free(loaded->profiles);
+	signer_free(loaded->signer);
 	config_free(loaded->config);
 	free(loaded);
 }

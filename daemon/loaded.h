@@ -11,6 +11,7 @@
 #include "problem.h"
 
 struct credentials; /* credentials.h */
+struct signer;      /* signer.h */
 struct trust;       /* trust.h */
 
 struct profile {
@@ -33,9 +34,11 @@ struct profile {
 struct loaded {
 	struct config *config;
 	struct profile *profiles; /* config->profile_count, same order */
+	struct signer *signer;    /* with all their private keys, sealed */
 };
 
-/* Reads the configuration and every file that it names. 0 and a new object, or -1 and a sentence.
+/* Reads the configuration and every file that it names; private keys are loaded by a signer, which is
+ * started for that. 0 and a new object, or -1 and a sentence.
  * Nothing half-loaded is ever returned. Expired certificates and lists are loaded: peers refuse the
  * former, the latter refuse peers, and --check tells both. */
 int loaded_new(const char *config_path, struct loaded **ret_loaded, struct problem *problem);

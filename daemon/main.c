@@ -14,7 +14,9 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "program.h"
 #include "relay.h"
+#include "signer-process.h"
 #include "supervisor.h"
 
 #define CONFIG_DEFAULT "/etc/handshaked/handshaked.conf"
@@ -183,17 +185,23 @@ static int standard_descriptors_open(void)
 int main(int argc, char **argv)
 {
 	struct options options = {.config = CONFIG_DEFAULT};
+	struct problem problem = {""};
 	int status;
 
 	if (standard_descriptors_open() < 0)
 		return EXIT_FAILURE;
-	/* Not for people: the supervisor starts relays so. See relay.h. */
+	/* Not for people: the supervisor starts relays and signers so. See relay.h, signer-process.h. */
 	if (argc > 1 && strcmp(argv[1], "--relay") == 0)
 		return relay_main(argc - 2, argv + 2);
+	if (argc == 2 && strcmp(argv[1], "--signer") == 0)
+		return signer_main(SIGNER_CONTROL_FD);
 	if (options_read(argc, argv, &options, &status))
 		return status;
-	if (options.check)
+	if (options.check) {
+		/* Without /proc the signer goes on as a copy of this process. */
+		program_remember(&problem);
 		return check_run(options.config, stdout);
+	}
 	options.config = path_make_absolute(options.config);
 	if (options.foreground)
 		return supervisor_run(options.config, ready_in_foreground, NULL);

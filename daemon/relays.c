@@ -6,7 +6,6 @@
 #include "relays.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,28 +13,8 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "program.h"
 #include "relay.h"
-
-static struct {
-	int fd; /* O_PATH: the same file even after an upgrade has replaced it */
-	char path[4096];
-} program = {.fd = -1};
-
-int relays_remember_program(struct problem *problem)
-{
-	ssize_t length = readlink("/proc/self/exe", program.path, sizeof(program.path) - 1);
-
-	if (length < 0)
-		return problem_set(problem,
-				   "cannot find the program's own file: %s (is /proc mounted?)",
-				   strerror(errno));
-	program.path[length] = '\0';
-	program.fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-	if (program.fd < 0)
-		return problem_set(problem, "cannot open the program's own file \"%s\": %s",
-				   program.path, strerror(errno));
-	return 0;
-}
 
 /* ---- The child ----------------------------------------------------------------------------- */
 
@@ -46,21 +25,6 @@ struct execution {
 	int counters;
 };
 
-/* Puts the descriptors to their agreed numbers, where either may be in the other's place. */
-static int descriptors_place(const struct execution *execution)
-{
-	int socket = fcntl(execution->socket, F_DUPFD_CLOEXEC, RELAY_COUNTERS_FD + 1);
-	int counters = fcntl(execution->counters, F_DUPFD_CLOEXEC, RELAY_COUNTERS_FD + 1);
-	int exe = program.fd > RELAY_COUNTERS_FD
-		      ? program.fd
-		      : fcntl(program.fd, F_DUPFD_CLOEXEC, RELAY_COUNTERS_FD + 1);
-
-	if (socket < 0 || counters < 0 || exe < 0 || dup2(socket, RELAY_SOCKET_FD) < 0 ||
-	    dup2(counters, RELAY_COUNTERS_FD) < 0)
-		return -1;
-	return exe;
-}
-
 static int relay_execute(void *context)
 {
 	const struct execution *execution = context;
@@ -69,7 +33,7 @@ static int relay_execute(void *context)
 	char *arguments[] = {(char *)"handshaked", (char *)"--relay", numbers[0],
 			     numbers[1],           numbers[2],        numbers[3],
 			     numbers[4],           numbers[5],        NULL};
-	int exe = descriptors_place(execution);
+	const int fds[] = {execution->socket, execution->counters}; /* RELAY_SOCKET_FD, … */
 
 	snprintf(numbers[0], sizeof(numbers[0]), "%u", execution->index);
 	snprintf(numbers[1], sizeof(numbers[1]), "%u", relays->uid);
@@ -77,11 +41,8 @@ static int relay_execute(void *context)
 	snprintf(numbers[3], sizeof(numbers[3]), "%u", relays->total);
 	snprintf(numbers[4], sizeof(numbers[4]), "%u", relays->per_user);
 	snprintf(numbers[5], sizeof(numbers[5]), "%u", (unsigned)relays->log_level);
-	if (exe >= 0) {
-		fexecve(exe, arguments, environ);
-		execv(program.path, arguments); /* an emulator may not know how */
-	}
-	log_error("cannot execute \"%s\" as relay %u: %m", program.path, execution->index);
+	program_execute(arguments, fds, 2);
+	log_error("cannot execute \"%s\" as relay %u: %m", program_path(), execution->index);
 	_exit(EXIT_FAILURE);
 }
 
@@ -97,7 +58,7 @@ static int relay_start(struct relays *relays, unsigned i, struct counters *count
 	    .socket = relay->relay_end,
 	    .counters = counters_fd(counters),
 	};
-	const int keep[] = {relay->relay_end, execution.counters, program.fd};
+	const int keep[] = {relay->relay_end, execution.counters, program_descriptor()};
 
 	return child_start(&relay->child, keep, sizeof(keep) / sizeof(keep[0]), relay_execute,
 			   &execution, problem);

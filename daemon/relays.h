@@ -27,8 +27,6 @@ struct relays {
 	enum config_log_level log_level;
 };
 
-/* The program itself, kept open so that a relay is always of the same version as its supervisor. */
-int relays_remember_program(struct problem *problem);
 /* Starts config->relays of them. NULL with a problem. */
 struct relays *relays_new(const struct config *config, struct counters *counters,
 			  struct problem *problem);

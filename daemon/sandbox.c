@@ -26,28 +26,33 @@ enum { FILTERED = 1 };
 
 /* ---- Identity ------------------------------------------------------------------------------ */
 
-static int privileges_drop_root(uid_t uid, gid_t gid, struct problem *problem)
+/* A token's directory may be root's, or a group's that the signer's user belongs to. */
+static int privileges_drop_root(enum sandbox_kind kind, uid_t uid, gid_t gid,
+				struct problem *problem)
 {
-	if (uid == 0 || gid == 0)
+	bool token = kind == SANDBOX_TOKEN_SIGNER;
+
+	if ((uid == 0 || gid == 0) && !token)
 		return problem_set(problem,
 				   "workers may not run as root: set \"user\" in [daemon] to "
 				   "a user without privileges");
 	capng_clear(CAPNG_SELECT_ALL);
 	if (capng_change_id((int)uid, (int)gid,
-			    CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING | CAPNG_CLEAR_AMBIENT) < 0)
+			    (token ? CAPNG_INIT_SUPP_GRP : CAPNG_DROP_SUPP_GRP) |
+				CAPNG_CLEAR_BOUNDING | CAPNG_CLEAR_AMBIENT) < 0)
 		return problem_set(problem,
 				   "cannot become user %u, group %u without capabilities: %s", uid,
 				   gid, errno ? strerror(errno) : "libcap-ng refused");
 	return 0;
 }
 
-static int privileges_drop(uid_t uid, gid_t gid, struct problem *problem)
+static int privileges_drop(enum sandbox_kind kind, uid_t uid, gid_t gid, struct problem *problem)
 {
 	uid_t real, effective, saved;
 
 	errno = 0;
 	if (geteuid() == 0) {
-		if (privileges_drop_root(uid, gid, problem) < 0)
+		if (privileges_drop_root(kind, uid, gid, problem) < 0)
 			return -1;
 	} else {
 		capng_clear(CAPNG_SELECT_CAPS);
@@ -55,7 +60,9 @@ static int privileges_drop(uid_t uid, gid_t gid, struct problem *problem)
 			return problem_set(problem, "cannot give up capabilities: %s",
 					   strerror(errno));
 	}
-	if (getresuid(&real, &effective, &saved) < 0 || real == 0 || effective == 0 || saved == 0)
+	if (getresuid(&real, &effective, &saved) < 0 ||
+	    ((real == 0 || effective == 0 || saved == 0) &&
+	     !(kind == SANDBOX_TOKEN_SIGNER && uid == 0)))
 		return problem_set(problem, "the process is still root");
 	if (capng_get_caps_process() < 0 || capng_have_capabilities(CAPNG_SELECT_CAPS) > CAPNG_NONE)
 		return problem_set(problem, "the process still has capabilities");
@@ -64,7 +71,7 @@ static int privileges_drop(uid_t uid, gid_t gid, struct problem *problem)
 
 /* ---- System calls -------------------------------------------------------------------------- */
 
-/* What both kinds need: the event loop, sockets that exist already, memory, GnuTLS, a thread that
+/* What all kinds need: the event loop, sockets that exist already, memory, GnuTLS, a thread that
  * closes a descriptor (foreign.c). No path is ever opened, no new connection made. */
 static const int calls_common[] = {
     SCMP_SYS(read),
@@ -232,6 +239,47 @@ static int filter_add_bounded(scmp_filter_ctx filter)
 	return r;
 }
 
+/* Nobody knows what a token's module calls: what would lead out of the process is forbidden, and with it
+ * every socket but a local one (pcscd's). */
+static int filter_add_token(scmp_filter_ctx filter)
+{
+	int r = FILTER_ADD(filter, SCMP_ACT_KILL_PROCESS, calls_deadly);
+
+	r = r ? r
+	      : seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
+				 SCMP_A0(SCMP_CMP_NE, 1 /* AF_UNIX */, 0));
+	r = r ? r : seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(kill), 0);
+	r = r ? r : seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(tkill), 0);
+	r = r ? r : seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(io_uring_setup), 0);
+	return r ? r : seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+}
+
+static int filter_load(scmp_filter_ctx filter, int r, struct problem *problem)
+{
+	/* A tree instead of a chain: some calls are made for each packet. Older kernels do without. */
+	seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	/* A module may have started threads. */
+	seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+	if (r == 0)
+		r = seccomp_load(filter);
+	seccomp_release(filter);
+	if (r < 0)
+		return problem_set(problem,
+				   "cannot install the filter of system calls: %s (the kernel "
+				   "needs CONFIG_SECCOMP_FILTER)",
+				   strerror(-r));
+	return 0;
+}
+
+static int filter_install_token(struct problem *problem)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+
+	if (!filter)
+		return problem_set(problem, "cannot make a filter of system calls: out of memory");
+	return filter_load(filter, filter_add_token(filter), problem);
+}
+
 static int filter_install(enum sandbox_kind kind, struct problem *problem)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
@@ -248,17 +296,7 @@ static int filter_install(enum sandbox_kind kind, struct problem *problem)
 		r = FILTER_ADD(filter, SCMP_ACT_KILL_PROCESS, calls_deadly);
 	if (r == 0)
 		r = filter_add_bounded(filter);
-	/* A tree instead of a chain: some calls are made for each packet. Older kernels do without. */
-	seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	if (r == 0)
-		r = seccomp_load(filter);
-	seccomp_release(filter);
-	if (r < 0)
-		return problem_set(problem,
-				   "cannot install the filter of system calls: %s (the kernel "
-				   "needs CONFIG_SECCOMP_FILTER)",
-				   strerror(-r));
-	return 0;
+	return filter_load(filter, r, problem);
 }
 
 /* ---- All of it ----------------------------------------------------------------------------- */
@@ -268,16 +306,16 @@ int sandbox_enter(enum sandbox_kind kind, uid_t uid, gid_t gid, struct problem *
 	const struct rlimit none = {0, 0};
 	pid_t parent = getppid();
 
-	if (privileges_drop(uid, gid, problem) < 0)
+	if (privileges_drop(kind, uid, gid, problem) < 0)
 		return -1;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return problem_set(problem, "cannot give up privileges for good: %s",
 				   strerror(errno));
 	if (setrlimit(RLIMIT_CORE, &none) < 0)
 		return problem_set(problem, "cannot forbid core files: %s", strerror(errno));
-	/* A worker ends with its supervisor; a relay carries connections that live on. After the
+	/* All end with their supervisor, but a relay carries connections that live on. After the
 	 * change of user, which clears it (prctl(2)). */
-	if (kind == SANDBOX_WORKER) {
+	if (kind != SANDBOX_RELAY) {
 		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 			return problem_set(problem, "cannot end with the supervisor: %s",
 					   strerror(errno));
@@ -290,5 +328,6 @@ int sandbox_enter(enum sandbox_kind kind, uid_t uid, gid_t gid, struct problem *
 	}
 	if (prctl(PR_SET_DUMPABLE, 0) < 0)
 		return problem_set(problem, "cannot forbid others to look in: %s", strerror(errno));
-	return filter_install(kind, problem);
+	return kind == SANDBOX_TOKEN_SIGNER ? filter_install_token(problem)
+					    : filter_install(kind, problem);
 }

@@ -9,10 +9,13 @@
 enum sandbox_kind {
 	SANDBOX_WORKER,
 	SANDBOX_RELAY,
+	SANDBOX_SIGNER,
+	SANDBOX_TOKEN_SIGNER, /* with a PKCS#11 module, which opens files and local sockets */
 };
 
 /* No privileges (user, groups, capabilities, no_new_privs) and only the system calls that the kind
- * needs. uid 0 in the arguments is refused when running as root. 0 or -1 with a sentence. */
+ * needs. uid 0 in the arguments is refused when running as root, but for a signer of tokens: that stays
+ * root, without capabilities. 0 or -1 with a sentence. */
 int sandbox_enter(enum sandbox_kind kind, uid_t uid, gid_t gid, struct problem *problem);
 
 #endif

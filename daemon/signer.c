@@ -1,93 +1,241 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Holds private keys: reads them from files that only the right people can read, and gives out
-// handles that sign. Never gives a key out, and never sees a byte from a network.
+/*
+ * The signer's process, as the supervisor starts, asks and replaces it. Touches that process and its
+ * socket. Never reads a private key, and never waits for the signer without a deadline.
+ */
 #include "signer.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "file.h"
+#include "children.h"
+#include "log.h"
+#include "program.h"
+#include "signer-key.h"
+#include "signer-process.h"
+#include "signer-protocol.h"
 
-enum { KEY_FILE_MAX = 1 << 20, KEY_ID_SIZE = 32 };
-
-struct signer_key {
-	gnutls_x509_privkey_t key;
-	unsigned char id[KEY_ID_SIZE]; // SHA-256 of the public key
+enum {
+	LOAD_MS = 30000, /* what one key may take: tokens can be slow */
+	SIGN_MS = 30000, /* likewise */
+	END_MS = 1000,   /* what it has to end by itself */
+	THREADS_LEAST = 2,
 };
 
-// A group may read (Debian's ssl-cert); nobody but the owner may write, and others may do nothing.
-static int permissions_check(const char *path, const struct stat *status, struct problem *problem)
+struct signer {
+	const struct config *config;
+	struct child child;
+	int control;              /* -1: not running */
+	int own;                  /* a worker's socket for the supervisor itself; -1 */
+	struct signer_key **keys; /* by number; NULL: freed */
+	unsigned key_count, loaded;
+	bool sealed;
+	bool refused; /* another was started, and a token refused its PIN */
+	bool worker;  /* this process is one */
+};
+
+/* ---- The process --------------------------------------------------------------------------- */
+
+static int child_run(void *context)
 {
-	if (status->st_mode & S_IRWXO)
-		return problem_set(problem,
-				   "private-key \"%s\": everybody on this machine may use the file"
-				   " (mode %04o); chmod 600 it, and replace the key if others had"
-				   " access",
-				   path, (unsigned)status->st_mode & 07777);
-	if (status->st_mode & S_IWGRP)
-		return problem_set(
-		    problem,
-		    "private-key \"%s\": its group may write to the file (mode %04o);"
-		    " chmod 640 or 600 it",
-		    path, (unsigned)status->st_mode & 07777);
-	if (status->st_uid != 0 && status->st_uid != geteuid())
-		return problem_set(
-		    problem,
-		    "private-key \"%s\" belongs to user %u, who can replace it; chown"
-		    " it to root or to the user that starts the daemon (%u)",
-		    path, (unsigned)status->st_uid, (unsigned)geteuid());
-	return 0;
+	const struct signer *signer = context;
+	char *arguments[] = {(char *)"handshaked", (char *)"--signer", NULL};
+
+	/* A test has no such program: there it goes on as it is. */
+	if (!program_remembered())
+		return signer_main(signer->own);
+	program_execute(arguments, (const int[]){signer->own}, 1); /* SIGNER_CONTROL_FD */
+	log_error("cannot execute \"%s\" as signer: %m", program_path());
+	_exit(EXIT_FAILURE);
 }
 
-static int import(struct signer_key *key, const struct file *file, const char *path,
-		  struct problem *problem)
+static void fd_close(int *fd)
 {
-	gnutls_datum_t text = {(unsigned char *)file->data, (unsigned)file->size};
-	size_t size = sizeof(key->id);
-	int error;
-
-	error = gnutls_x509_privkey_init(&key->key);
-	if (error < 0)
-		return problem_set(problem, "out of memory");
-	error = gnutls_x509_privkey_import2(key->key, &text, GNUTLS_X509_FMT_PEM, NULL,
-					    GNUTLS_PKCS_PLAIN);
-	if (error == GNUTLS_E_DECRYPTION_FAILED || strstr(file->data, "BEGIN ENCRYPTED"))
-		return problem_set(
-		    problem,
-		    "private-key \"%s\" is protected by a passphrase, which nobody can"
-		    " enter when the daemon starts; store it without (openssl pkey)",
-		    path);
-	if (error < 0 && !strstr(file->data, "PRIVATE KEY-----"))
-		return problem_set(problem,
-				   "private-key \"%s\" has no private key in it; PEM text with"
-				   " a block \"PRIVATE KEY\" is expected",
-				   path);
-	if (error < 0)
-		return problem_set(problem, "private-key \"%s\" cannot be read: %s", path,
-				   gnutls_strerror(error));
-	error = gnutls_x509_privkey_get_key_id(key->key, GNUTLS_KEYID_USE_SHA256, key->id, &size);
-	if (error < 0)
-		return problem_set(problem, "private-key \"%s\" has no usable public part: %s",
-				   path, gnutls_strerror(error));
-	return 0;
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
 }
 
-int signer_key_read(const char *path, struct signer_key **ret_key, struct problem *problem)
+/* A thread of the signer serves one worker's socket; a few more where there are more processors. */
+static unsigned threads_each(const struct config *config)
 {
-	struct signer_key *key;
-	struct file file;
-	int error;
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned workers = config && config->workers ? config->workers : 1;
+	unsigned threads = processors > 0 ? ((unsigned)processors + workers - 1) / workers : 1;
 
-	if (file_read(path, "private-key", KEY_FILE_MAX, &file, problem) < 0)
+	return threads < THREADS_LEAST ? THREADS_LEAST : threads;
+}
+
+static int setup_send(struct signer *signer)
+{
+	const struct config *config = signer->config;
+	static struct signer_order order;
+	int r;
+
+	memset(&order, 0, sizeof(order));
+	order.command = SIGNER_SETUP;
+	order.threads = threads_each(config);
+	order.uid = config ? config->signer.uid : (uint32_t)-1;
+	order.gid = config ? config->signer.gid : (uint32_t)-1;
+	order.log_level = config ? config->log_level : CONFIG_LOG_INFO;
+	order.engine = config ? config->signer.engine : CONFIG_ENGINE_AUTO;
+	r = signer_order_send(signer->control, &order, -1);
+	for (size_t i = 0; r == 0 && config && i < config->signer.module_count; i++) {
+		order.command = SIGNER_MODULE;
+		strncpy(order.source, config->signer.modules[i], sizeof(order.source) - 1);
+		r = signer_order_send(signer->control, &order, -1);
+	}
+	return r;
+}
+
+static int process_start(struct signer *signer, struct problem *problem)
+{
+	int ends[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return problem_set(problem, "cannot make a socket for the signer: %s",
+				   strerror(errno));
+	fd_close(&signer->own);
+	signer->own = ends[1]; /* for child_run() */
+	r = child_start(&signer->child, (const int[]){ends[1], program_descriptor()}, 2, child_run,
+			signer, problem);
+	signer->own = -1;
+	close(ends[1]);
+	if (r < 0) {
+		close(ends[0]);
 		return -1;
-	key = calloc(1, sizeof(*key));
-	if (!key)
-		error = problem_set(problem, "out of memory");
-	else if ((error = permissions_check(path, &file.status, problem)) == 0)
-		error = import(key, &file, path, problem);
-	file_done(&file);
-	if (error) {
+	}
+	signer->control = ends[0];
+	r = setup_send(signer);
+	if (r < 0)
+		return problem_set(problem, "cannot tell the signer what to do: %s", strerror(-r));
+	return 0;
+}
+
+/* Whether it has ended within the time. */
+static bool process_wait(pid_t pid, int milliseconds)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	int64_t deadline = now_ms() + milliseconds;
+
+	while (waitpid(pid, NULL, WNOHANG) == 0) {
+		if (now_ms() >= deadline)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
+/* Closes its socket, which ends it; then by force. */
+static void process_end(struct signer *signer)
+{
+	pid_t pid = signer->child.pid;
+
+	fd_close(&signer->own);
+	fd_close(&signer->control);
+	signer->child.pid = 0;
+	if (pid == 0 || process_wait(pid, END_MS))
+		return;
+	kill(pid, SIGKILL);
+	if (!process_wait(pid, END_MS))
+		log_warning("the signer (process %d) does not end", pid);
+}
+
+/* ---- Orders -------------------------------------------------------------------------------- */
+
+/* Sends the order and waits for the report. */
+static int ask(struct signer *signer, const struct signer_order *order,
+	       struct signer_report *report, struct problem *problem)
+{
+	struct pollfd polled = {.fd = signer->control, .events = POLLIN};
+	int64_t deadline = now_ms() + LOAD_MS;
+	int r = signer_order_send(signer->control, order, -1);
+	ssize_t got = -1;
+
+	while (r == 0 && got < 0) {
+		int64_t left = deadline - now_ms();
+
+		if (left <= 0)
+			return problem_set(problem, "the signer did not answer within %d seconds",
+					   LOAD_MS / 1000);
+		if (poll(&polled, 1, (int)left) > 0)
+			got = recv(signer->control, report, sizeof(*report), MSG_DONTWAIT);
+		if (got < 0 && errno != EAGAIN && errno != EINTR)
+			break;
+	}
+	if (got != sizeof(*report))
+		return problem_set(problem,
+				   "the signer ended: the line before this one says why, or"
+				   " a token's module made it");
+	report->problem.text[sizeof(report->problem.text) - 1] = '\0';
+	if (report->verdict == SIGNER_GOOD && report->public_size <= sizeof(report->public_key))
+		return 0;
+	return problem_set(problem, "%s",
+			   report->problem.text[0] ? report->problem.text : "the signer refused");
+}
+
+static int key_ask(struct signer *signer, const struct signer_key *key,
+		   struct signer_report *report, struct problem *problem)
+{
+	static struct signer_order order;
+
+	if (strlen(key->source) >= sizeof(order.source) ||
+	    strlen(key->pin_file) >= sizeof(order.pin_file))
+		return problem_set(problem, "private-key \"%s\" is too long", key->source);
+	memset(&order, 0, sizeof(order));
+	order.command = SIGNER_LOAD;
+	order.number = key->number;
+	strcpy(order.source, key->source);
+	strcpy(order.pin_file, key->pin_file);
+	return ask(signer, &order, report, problem);
+}
+
+static int key_register(struct signer *signer, struct signer_key *key)
+{
+	if ((signer->key_count & (signer->key_count - 1)) == 0) {
+		size_t room = signer->key_count ? (size_t)signer->key_count * 2 : 1;
+		struct signer_key **keys = reallocarray(signer->keys, room, sizeof(*signer->keys));
+
+		if (!keys)
+			return -1;
+		signer->keys = keys;
+	}
+	key->signer = signer;
+	key->number = signer->key_count;
+	signer->keys[signer->key_count++] = key;
+	signer->loaded++;
+	return 0;
+}
+
+void signer_forget(struct signer *signer, const struct signer_key *key)
+{
+	signer->keys[key->number] = NULL;
+	signer->loaded--;
+}
+
+int signer_key_load(struct signer *signer, const char *source, const char *pin_file,
+		    struct signer_key **ret_key, struct problem *problem)
+{
+	static struct signer_report report;
+	struct signer_key *key;
+
+	if (!signer->child.pid && process_start(signer, problem) < 0)
+		return -1;
+	key = signer_key_new(source, pin_file ? pin_file : "");
+	if (!key || key_register(signer, key) < 0) {
+		signer_key_free(key);
+		return problem_set(problem, "out of memory");
+	}
+	if (key_ask(signer, key, &report, problem) < 0 ||
+	    signer_key_learn(key, &report, problem) < 0) {
+		signer->refused = signer->refused || report.verdict == SIGNER_PIN_WRONG;
 		signer_key_free(key);
 		return -1;
 	}
@@ -95,38 +243,206 @@ int signer_key_read(const char *path, struct signer_key **ret_key, struct proble
 	return 0;
 }
 
-void signer_key_free(struct signer_key *key)
+bool signer_was_refused(const struct signer *signer)
 {
-	if (!key)
-		return;
-	if (key->key)
-		gnutls_x509_privkey_deinit(key->key); // wipes
-	free(key);
+	return signer->refused;
 }
 
-int signer_key_matches(const struct signer_key *key, gnutls_x509_crt_t certificate)
-{
-	unsigned char id[KEY_ID_SIZE];
-	size_t size = sizeof(id);
+/* ---- The supervisor as a worker ------------------------------------------------------------ */
 
-	return gnutls_x509_crt_get_key_id(certificate, GNUTLS_KEYID_USE_SHA256, id, &size) == 0 &&
-	       size == sizeof(id) && !memcmp(id, key->id, sizeof(id));
+int signer_connect(struct signer *signer)
+{
+	struct signer_order order = {.command = SIGNER_CONNECT};
+	int ends[2], r;
+
+	if (!signer_is_there(signer))
+		return -1;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return -1;
+	r = signer_order_send(signer->control, &order, ends[1]);
+	close(ends[1]);
+	if (r == 0)
+		return ends[0];
+	close(ends[0]);
+	return -1;
 }
 
-int signer_key_handle(const struct signer_key *key, gnutls_privkey_t *ret_handle)
+static int own_receive(struct signer *signer, struct signer_packet *packet)
 {
-	gnutls_privkey_t handle;
-	int error;
+	struct pollfd polled = {.fd = signer->own, .events = POLLIN};
+	int64_t deadline = now_ms() + SIGN_MS;
+	int r = -EAGAIN;
 
-	error = gnutls_privkey_init(&handle);
-	if (error < 0)
-		return error;
-	// Refers to the key, does not copy it: one key in memory, however many handles.
-	error = gnutls_privkey_import_x509(handle, key->key, 0);
-	if (error < 0) {
-		gnutls_privkey_deinit(handle);
-		return error;
+	while (r == -EAGAIN) {
+		int64_t left = deadline - now_ms();
+
+		if (left <= 0 || (poll(&polled, 1, (int)left) < 0 && errno != EINTR))
+			return -ETIMEDOUT;
+		r = signer_packet_receive(signer->own, packet, MSG_DONTWAIT);
 	}
-	*ret_handle = handle;
+	return r;
+}
+
+int signer_ask(struct signer *signer, const struct signer_request *request,
+	       const gnutls_datum_t *data, gnutls_datum_t *ret_answer)
+{
+	static struct signer_packet packet;
+	struct signer_answer answer;
+	const uint8_t *bytes;
+	size_t position = 0;
+
+	if (!signer || signer->worker)
+		return GNUTLS_E_PK_SIGN_FAILED;
+	if (signer->own < 0)
+		signer->own = signer_connect(signer);
+	packet.size = 0;
+	packet.count = 0;
+	if (signer->own < 0 ||
+	    !signer_packet_add(&packet, request, sizeof(*request), data->data, data->size) ||
+	    signer_packet_send(signer->own, &packet, MSG_DONTWAIT) < 0 ||
+	    own_receive(signer, &packet) != 1 ||
+	    signer_packet_answer(&packet, &position, &answer, &bytes) != 1) {
+		fd_close(&signer->own);
+		return GNUTLS_E_PK_SIGN_FAILED;
+	}
+	return answer.error < 0 ? answer.error : signer_key_answer(bytes, answer.size, ret_answer);
+}
+
+/* ---- Sealing and replacing ----------------------------------------------------------------- */
+
+/* As the user that the signer has become, and within its sandbox. */
+static int tokens_try(struct signer *signer, struct problem *problem)
+{
+	for (unsigned i = 0; i < signer->key_count; i++)
+		if (signer->keys[i] && signer->keys[i]->on_token &&
+		    signer_key_try(signer->keys[i]) < 0)
+			return problem_set(
+			    problem,
+			    "private-key \"%s\" was found, but the signer cannot sign with it as "
+			    "the"
+			    " user that it has become (%u): set signer-user in [daemon] to one that"
+			    " may use the token",
+			    signer->keys[i]->source, (unsigned)signer->config->signer.uid);
 	return 0;
+}
+
+int signer_seal(struct signer *signer, struct problem *problem)
+{
+	const struct signer_order order = {.command = SIGNER_SEAL};
+	static struct signer_report report;
+
+	if (!signer->loaded) {
+		process_end(signer);
+		return 0;
+	}
+	if (ask(signer, &order, &report, problem) < 0)
+		return -1;
+	signer->sealed = true;
+	if (tokens_try(signer, problem) < 0)
+		return -1;
+	fd_close(&signer->own);
+	return 0;
+}
+
+/* Another process with the same keys: what lies in the files now must be what the certificates need. */
+static int restart(struct signer *signer, struct problem *problem)
+{
+	static struct signer_report report;
+
+	if (process_start(signer, problem) < 0)
+		return -1;
+	for (unsigned i = 0; i < signer->key_count; i++) {
+		struct signer_key *key = signer->keys[i];
+
+		if (!key)
+			continue;
+		if (key_ask(signer, key, &report, problem) < 0) {
+			signer->refused = report.verdict == SIGNER_PIN_WRONG;
+			return -1;
+		}
+		if (memcmp(report.id, key->id, sizeof(key->id)) != 0)
+			return problem_set(
+			    problem,
+			    "private-key \"%s\" is another than that of the certificate"
+			    " that is served; reload",
+			    key->source);
+	}
+	return signer_seal(signer, problem);
+}
+
+bool signer_died(struct signer *signer, pid_t pid, int status)
+{
+	if (!signer || signer->child.pid != pid)
+		return false;
+	child_died(&signer->child, status, false);
+	fd_close(&signer->control);
+	fd_close(&signer->own);
+	return true;
+}
+
+bool signer_tend(struct signer *signer, int64_t now, int64_t *ret_next)
+{
+	struct problem problem = {""};
+
+	*ret_next = INT64_MAX;
+	if (!signer || !signer->sealed || signer->child.pid || signer->refused)
+		return false;
+	if (signer->child.start_ms > now) {
+		*ret_next = signer->child.start_ms;
+		return false;
+	}
+	if (restart(signer, &problem) == 0) {
+		log_info("another signer has the private keys");
+		return true;
+	}
+	process_end(signer);
+	signer->child.start_ms = now_ms() + CHILD_DELAY_MAX_MS;
+	*ret_next = signer->child.start_ms;
+	log_error("the signer cannot be replaced: %s%s", problem.text,
+		  signer->refused ? "; it is not tried again before a reload" : "");
+	return true;
+}
+
+bool signer_is_needed(const struct signer *signer)
+{
+	return signer && signer->loaded;
+}
+
+bool signer_is_there(const struct signer *signer)
+{
+	return signer && signer->child.pid && signer->control >= 0;
+}
+
+/* ---- Beginning and end --------------------------------------------------------------------- */
+
+int signer_new(const struct config *config, struct signer **ret_signer, struct problem *problem)
+{
+	struct signer *signer = calloc(1, sizeof(*signer));
+
+	if (!signer)
+		return problem_set(problem, "out of memory");
+	signer->config = config;
+	signer->control = signer->own = -1;
+	strcpy(signer->child.name, "signer");
+	*ret_signer = signer;
+	return 0;
+}
+
+void signer_become_worker(struct signer *signer)
+{
+	if (!signer)
+		return;
+	/* Its descriptors were closed at the fork. */
+	signer->worker = true;
+	signer->child.pid = 0;
+	signer->control = signer->own = -1;
+}
+
+void signer_free(struct signer *signer)
+{
+	if (!signer)
+		return;
+	process_end(signer);
+	free(signer->keys);
+	free(signer);
 }

@@ -23,6 +23,7 @@
 #include "generation.h"
 #include "log.h"
 #include "notify.h"
+#include "program.h"
 #include "registry.h"
 #include "relays.h"
 #include "secrets.h"
@@ -509,7 +510,7 @@ static void supervisor_loop(struct supervisor *supervisor)
 
 static int supervisor_begin(struct supervisor *supervisor, struct problem *problem)
 {
-	if (signals_take(supervisor, problem) < 0 || relays_remember_program(problem) < 0)
+	if (signals_take(supervisor, problem) < 0 || program_remember(problem) < 0)
 		return -1;
 	supervisor->counters = counters_new();
 	if (!supervisor->counters)

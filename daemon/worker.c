@@ -16,6 +16,8 @@
 #include "listening.h"
 #include "log.h"
 #include "sandbox.h"
+#include "signer.h"
+#include "signing.h"
 #include "source-unix.h"
 
 unsigned worker_clients_per_user(const struct config *config)
@@ -112,6 +114,10 @@ static void worker_control(evutil_socket_t fd, short events, void *context)
 			listening_begin(worker, &control.caller, &control.request, fds[0], fds[1]);
 		} else if (control.kind == CONTROL_PROGRAM && !worker->finishing) {
 			source_adopt(worker, fds[0]);
+		} else if (control.kind == CONTROL_SIGNER && worker->surroundings.signing) {
+			signing_change(worker->surroundings.signing, fds[0]);
+		} else if (control.kind == CONTROL_NO_SIGNER && worker->surroundings.signing) {
+			signing_change(worker->surroundings.signing, -1);
 		} else {
 			foreign_close(fds[0]);
 			foreign_close(fds[1]);
@@ -147,6 +153,12 @@ static int worker_make_events(struct worker *worker)
 	worker->surroundings.kernel = worker->setup->kernel;
 	worker->surroundings.relay_socket = worker->setup->relay_socket;
 	worker->surroundings.secrets = worker->setup->secrets;
+	if (signer_is_needed(worker->setup->loaded->signer)) {
+		worker->surroundings.signing =
+		    signing_new(worker->base, worker->setup->signer_fd, SIGNING_STACKS);
+		if (!worker->surroundings.signing)
+			return -ENOMEM;
+	}
 	worker->accepting = event_new(worker->base, worker->setup->listening_fd,
 				      EV_READ | EV_PERSIST, worker_accept, worker);
 	worker->pause = evtimer_new(worker->base, worker_try_again, worker);
@@ -168,6 +180,7 @@ static void worker_done(struct worker *worker)
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		if (events[i])
 			event_free(events[i]);
+	signing_free(worker->surroundings.signing);
 	if (worker->base)
 		event_base_free(worker->base);
 	shared_store_close(worker->surroundings.store);
@@ -218,6 +231,7 @@ int worker_main(const struct worker_setup *setup)
 	secrets_protect(setup->secrets);
 	log_set_level(worker.config->log_level);
 	log_set_name("worker %u", setup->index);
+	signer_become_worker(setup->loaded->signer);
 	LIST_INIT(&worker.sources);
 	LIST_INIT(&worker.listenings);
 	status = worker_run(&worker);

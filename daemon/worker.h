@@ -25,6 +25,7 @@ struct worker_setup {
 	int listening_fd; /* the daemon's Unix socket */
 	int control_fd;   /* toward the supervisor */
 	int relay_socket; /* -1: there is no relay */
+	int signer_fd;    /* -1: it is not there, or not needed */
 	struct secrets *secrets;
 	const char *store_directory; /* of what the workers remember together */
 };

@@ -237,8 +237,12 @@ class Daemon:
     def relays(self):
         return [pid for pid in self.children() if b"--relay" in _cmdline(pid)]
 
+    def signers(self):
+        return [pid for pid in self.children() if b"--signer" in _cmdline(pid)]
+
     def workers(self):
-        return [pid for pid in self.children() if b"--relay" not in _cmdline(pid)]
+        return [pid for pid in self.children()
+                if not any(word in _cmdline(pid) for word in (b"--relay", b"--signer"))]
 
     def descriptors(self, pids):
         return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)

@@ -16,6 +16,8 @@
 
 #include "credentials.h"
 #include "priorities.h"
+#include "signer.h"
+#include "signing.h"
 #include "trust.h"
 
 static void engine_make_trust(struct engine *engine)
@@ -33,6 +35,7 @@ static void engine_make_trust(struct engine *engine)
 int engine_setup(void **state)
 {
 	struct engine *engine = calloc(1, sizeof(*engine));
+	struct problem problem = {""};
 	int pair[2];
 
 	if (engine == NULL || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -63,6 +66,8 @@ int engine_setup(void **state)
 		engine->config.groups[engine->config.group_count++] = (enum config_group)group;
 	engine->profile.config = &engine->config;
 	outcome_init(&engine->outcome);
+	if (signer_new(NULL, &engine->signer, &problem) < 0)
+		return -1;
 	*state = engine;
 	return 0;
 }
@@ -84,6 +89,8 @@ int engine_teardown(void **state)
 	struct engine *engine = *state;
 
 	engine_forget_profile(engine);
+	signing_free(engine->surroundings.signing);
+	signer_free(engine->signer);
 	outcome_done(&engine->outcome);
 	trust_unref(engine->profile.trust);
 	engine_certificate_done(&engine->client);
@@ -121,13 +128,16 @@ static void engine_load_profile(struct engine *engine, enum request_role role)
 	engine->config.roles = (unsigned)role;
 	engine->config.certificates = own != NULL ? &files : NULL;
 	engine->config.certificate_count = own != NULL;
-	if (credentials_new(&engine->config, engine->profile.trust, &engine->profile.credentials,
-			    &problem) < 0 ||
+	if (credentials_new(&engine->config, engine->profile.trust, engine->signer,
+			    &engine->profile.credentials, &problem) < 0 ||
 	    priorities_new(&engine->config, CONFIG_ROLE_SERVER, NULL,
 			   &engine->profile.priority_server, &problem) < 0 ||
 	    priorities_new(&engine->config, CONFIG_ROLE_CLIENT, NULL,
 			   &engine->profile.priority_client, &problem) < 0)
 		fail_msg("%s", problem.text);
+	if (engine->surroundings.signing == NULL && signer_is_there(engine->signer))
+		engine->surroundings.signing = signing_new(
+		    engine->surroundings.base, signer_connect(engine->signer), SIGNING_STACKS);
 	engine->profile.server = credentials_server(engine->profile.credentials);
 	engine->profile.client = credentials_client(engine->profile.credentials);
 	engine->config.certificates = NULL;

@@ -18,6 +18,7 @@ struct engine {
 	struct handshake_surroundings surroundings;
 	struct kernel_tls kernel;
 	int relay; /* the relay process's end */
+	struct signer *signer;
 	char directory[64];
 	struct engine_certificate authority;
 	struct engine_certificate stranger; /* an authority that nobody trusts */

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The signer: the process that alone holds private keys. */
+#ifndef SIGNER_PROCESS_H
+#define SIGNER_PROCESS_H
+
+/* Where an executed signer finds the supervisor's socket. */
+enum { SIGNER_CONTROL_FD = 3 };
+
+/* Its main function: ends with the supervisor's end of the socket. Returns an exit status. */
+int signer_main(int control);
+
+#endif

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The packets between the signer and the others. Touches their sockets and no key. Believes no size that
+ * stands in a packet: a worker may have been taken over by what it parses.
+ */
+#include "signer-protocol.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { ROOM_MS = 1000 };
+
+union rights {
+	char space[CMSG_SPACE(sizeof(int))];
+	struct cmsghdr align;
+};
+
+/* Few have a use for the names. */
+static size_t order_size(uint32_t command)
+{
+	return command == SIGNER_LOAD || command == SIGNER_MODULE
+		   ? sizeof(struct signer_order)
+		   : offsetof(struct signer_order, source);
+}
+
+int signer_order_send(int control, const struct signer_order *order, int fd)
+{
+	union rights rights = {0};
+	struct iovec vector = {.iov_base = (void *)order, .iov_len = order_size(order->command)};
+	struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
+	struct pollfd room = {.fd = control, .events = POLLOUT};
+	ssize_t sent;
+
+	if (fd >= 0) {
+		struct cmsghdr *part;
+
+		header.msg_control = rights.space;
+		header.msg_controllen = sizeof(rights.space);
+		part = CMSG_FIRSTHDR(&header);
+		part->cmsg_level = SOL_SOCKET;
+		part->cmsg_type = SCM_RIGHTS;
+		part->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(part), &fd, sizeof(int));
+	}
+	sent = sendmsg(control, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (sent < 0 && errno == EAGAIN && poll(&room, 1, ROOM_MS) > 0)
+		sent = sendmsg(control, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return sent < 0 ? -errno : 0;
+}
+
+int signer_order_receive(int control, struct signer_order *ret_order, int *ret_fd)
+{
+	union rights rights;
+	struct iovec vector = {.iov_base = ret_order, .iov_len = sizeof(*ret_order)};
+	struct msghdr header = {
+	    .msg_iov = &vector,
+	    .msg_iovlen = 1,
+	    .msg_control = rights.space,
+	    .msg_controllen = sizeof(rights.space),
+	};
+	ssize_t received;
+
+	*ret_fd = -1;
+	do
+		received = recvmsg(control, &header, MSG_CMSG_CLOEXEC);
+	while (received < 0 && errno == EINTR);
+	if (received <= 0)
+		return received < 0 && errno != ECONNRESET ? -errno : 0;
+	for (struct cmsghdr *part = CMSG_FIRSTHDR(&header); part; part = CMSG_NXTHDR(&header, part))
+		if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS)
+			memcpy(ret_fd, CMSG_DATA(part), sizeof(int));
+	if ((size_t)received < sizeof(ret_order->command) ||
+	    (size_t)received != order_size(ret_order->command)) {
+		if (*ret_fd >= 0)
+			close(*ret_fd);
+		*ret_fd = -1;
+		return -EPROTO;
+	}
+	ret_order->source[SIGNER_SOURCE_SIZE - 1] = '\0';
+	ret_order->pin_file[SIGNER_SOURCE_SIZE - 1] = '\0';
+	return 1;
+}
+
+/* ---- Requests and answers ------------------------------------------------------------------ */
+
+static size_t padded(size_t size)
+{
+	return (size + 7) & ~(size_t)7;
+}
+
+bool signer_packet_add(struct signer_packet *packet, const void *head, size_t head_size,
+		       const void *data, size_t size)
+{
+	size_t end = packet->size + head_size + padded(size);
+
+	if (packet->count == SIGNER_BATCH_MAX || end > sizeof(packet->bytes))
+		return false;
+	memcpy(packet->bytes + packet->size, head, head_size);
+	if (size)
+		memcpy(packet->bytes + packet->size + head_size, data, size);
+	memset(packet->bytes + packet->size + head_size + size, 0, padded(size) - size);
+	packet->size = end;
+	packet->count++;
+	return true;
+}
+
+/* Where the bytes behind a head of head_size are, NULL: they are not all there. */
+static const uint8_t *packet_data(const struct signer_packet *packet, size_t *position,
+				  size_t head_size, uint32_t size)
+{
+	const uint8_t *data = packet->bytes + *position + head_size;
+
+	if (size > SIGNER_DATA_MAX || packet->size - *position - head_size < padded(size))
+		return NULL;
+	*position += head_size + padded(size);
+	return data;
+}
+
+int signer_packet_request(const struct signer_packet *packet, size_t *position,
+			  struct signer_request *ret_request, const uint8_t **ret_data)
+{
+	if (*position == packet->size)
+		return 0;
+	if (packet->size - *position < sizeof(*ret_request))
+		return -1;
+	memcpy(ret_request, packet->bytes + *position, sizeof(*ret_request));
+	*ret_data = packet_data(packet, position, sizeof(*ret_request), ret_request->size);
+	return *ret_data ? 1 : -1;
+}
+
+int signer_packet_answer(const struct signer_packet *packet, size_t *position,
+			 struct signer_answer *ret_answer, const uint8_t **ret_data)
+{
+	if (*position == packet->size)
+		return 0;
+	if (packet->size - *position < sizeof(*ret_answer))
+		return -1;
+	memcpy(ret_answer, packet->bytes + *position, sizeof(*ret_answer));
+	*ret_data = packet_data(packet, position, sizeof(*ret_answer), ret_answer->size);
+	return *ret_data ? 1 : -1;
+}
+
+int signer_packet_send(int fd, const struct signer_packet *packet, int flags)
+{
+	ssize_t sent;
+
+	do
+		sent = send(fd, packet->bytes, packet->size, flags | MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -errno : 0;
+}
+
+int signer_packet_receive(int fd, struct signer_packet *ret_packet, int flags)
+{
+	ssize_t received;
+
+	do
+		received =
+		    recv(fd, ret_packet->bytes, sizeof(ret_packet->bytes), flags | MSG_TRUNC);
+	while (received < 0 && errno == EINTR);
+	if (received <= 0)
+		return received < 0 && errno != ECONNRESET ? -errno : 0;
+	if ((size_t)received > sizeof(ret_packet->bytes))
+		return -EMSGSIZE;
+	ret_packet->size = (size_t)received;
+	return 1;
+}
