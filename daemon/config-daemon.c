@@ -123,6 +123,11 @@ static int read_log_level(struct config_reader *reader, const char *value)
 	return 0;
 }
 
+static int read_watch(struct config_reader *reader, const char *value)
+{
+	return config_value_boolean(reader, value, config_boolean_words, &reader->config->watch);
+}
+
 const struct config_key config_daemon_keys[] = {
     {.name = "workers", .read = read_workers},
     {.name = "relays", .read = read_relays},
@@ -137,6 +142,7 @@ const struct config_key config_daemon_keys[] = {
     {.name = "relayed-per-user", .read = read_relayed_per_user},
     {.name = "stop-timeout-ms", .read = read_stop_timeout},
     {.name = "log-level", .read = read_log_level},
+    {.name = "watch", .read = read_watch},
     {},
 };
 
@@ -145,6 +151,7 @@ int config_daemon_defaults(struct config_reader *reader)
 	struct config *config = reader->config;
 
 	config->relays = 1;
+	config->watch = true;
 	config->socket = strdup(HANDSHAKE_SOCKET_DEFAULT);
 	config->socket_mode =
 	    0666; // Who may do what is each profile's "allow", not the socket's mode.

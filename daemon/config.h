@@ -161,6 +161,7 @@ struct config {
 	char *state_directory;        /* what outlives the daemon; NULL: nothing does */
 	unsigned ticket_rotation_s;   /* how long each ticket key is the one to encrypt */
 	unsigned session_cache_bytes; /* what the workers remember together */
+	bool watch;                   /* reload when files that are named here change */
 	unsigned stop_timeout_ms;     /* what SIGTERM gives to handshakes under way */
 	enum config_log_level log_level;
 	struct config_signer signer;

@@ -12,8 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,6 +19,7 @@
 #include "expiry.h"
 #include "foreign.h"
 #include "generation.h"
+#include "limits.h"
 #include "log.h"
 #include "notify.h"
 #include "program.h"
@@ -29,11 +28,12 @@
 #include "secrets.h"
 #include "shared-store.h"
 #include "unix-socket.h"
+#include "watch.h"
 
 enum {
 	RETIRE_MS = 10000,    /* what a reload gives to handshakes under way */
 	RELAYS_IDLE_MS = 500, /* what relays without connections have to end */
-	FILES_SPARE = 256,
+	POLLED_OWN = 2,       /* signals, watch */
 };
 
 struct supervisor {
@@ -50,59 +50,12 @@ struct supervisor {
 	int64_t started_ms;
 	unsigned last_generation;
 	int signals;
+	struct watch *watch;
 	time_t expiry; /* when a staple of the current generation ends; 0: none does */
 	bool reload_due;
 	bool stopping;
 	bool stop_now;
 };
-
-/* ---- Limits -------------------------------------------------------------------------------- */
-
-/* Descriptors that a worker may need at worst: for each handshake the socket twice, a relayed reply's
- * three and the program's own; for each program its connection; for each listening two. */
-static rlim_t files_needed(const struct config *config)
-{
-	return (rlim_t)config->handshakes_total * 6 + config->clients_total +
-	       (rlim_t)REGISTRY_MAX * 2 + FILES_SPARE;
-}
-
-static void files_raise(const struct config *config)
-{
-	static rlim_t told;
-	rlim_t needed = files_needed(config);
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	if (limit.rlim_cur >= needed)
-		return;
-	if (limit.rlim_max < needed) {
-		const struct rlimit more = {needed, needed};
-
-		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
-			return;
-		if (needed != told)
-			log_warning(
-			    "the limit of open files is %llu, but %llu may be needed for the "
-			    "configured "
-			    "handshakes-total and clients-total: raise LimitNOFILE, or lower them",
-			    (unsigned long long)limit.rlim_max, (unsigned long long)needed);
-		told = needed;
-	}
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-/* Private keys are in this memory. */
-static void memory_protect(void)
-{
-	const struct rlimit none = {0, 0};
-
-	setrlimit(RLIMIT_CORE, &none);
-#ifndef SANITIZED /* LeakSanitizer traces the process */
-	prctl(PR_SET_DUMPABLE, 0);
-#endif
-}
 
 /* ---- Configuration becomes processes ------------------------------------------------------- */
 
@@ -230,7 +183,7 @@ static int generation_begin(struct supervisor *supervisor, struct loaded *loaded
 		loaded_free(loaded);
 		return problem_set(problem, "out of memory");
 	}
-	files_raise(loaded->config);
+	limits_raise_files(loaded->config);
 	r = surroundings_make(supervisor, loaded->config, &made, problem);
 	if (r == 0)
 		r = secrets_fit(supervisor, loaded->config, problem);
@@ -259,10 +212,15 @@ static int generation_begin(struct supervisor *supervisor, struct loaded *loaded
 static int configuration_begin(struct supervisor *supervisor, struct problem *problem)
 {
 	struct loaded *loaded;
+	int r;
 
-	if (loaded_new(supervisor->config_path, &loaded, problem) < 0)
-		return -1;
-	return generation_begin(supervisor, loaded, problem);
+	watch_begin(supervisor->watch);
+	r = loaded_new(supervisor->config_path, &loaded, problem);
+	if (r == 0)
+		r = generation_begin(supervisor, loaded, problem);
+	if (supervisor->generations)
+		watch_set(supervisor->watch, supervisor->generations->loaded->config, r == 0);
+	return r;
 }
 
 static void supervisor_reload(struct supervisor *supervisor)
@@ -317,6 +275,7 @@ static void supervisor_stop(struct supervisor *supervisor)
 	supervisor->stopping = true;
 	log_info("stopping");
 	notify_stopping();
+	watch_set(supervisor->watch, NULL, true);
 	/* Who comes now finds nobody, and knows it at once. */
 	unix_socket_free(supervisor->unix_socket);
 	supervisor->unix_socket = NULL;
@@ -412,7 +371,8 @@ static int64_t supervisor_tend(struct supervisor *supervisor)
 	int64_t now = now_ms(), next = secrets_tend(supervisor, now), then;
 
 	supervisor_tell_expiry(supervisor);
-
+	then = watch_due(supervisor->watch);
+	next = then < next ? then : next;
 	for (struct generation *g = supervisor->generations; g; g = g->next) {
 		then = generation_tend(g, &supervisor->registry, now);
 		next = then < next ? then : next;
@@ -426,7 +386,7 @@ static int64_t supervisor_tend(struct supervisor *supervisor)
 
 static size_t poll_count(const struct supervisor *supervisor)
 {
-	size_t count = 1 + supervisor->registry.count;
+	size_t count = POLLED_OWN + supervisor->registry.count;
 
 	for (const struct generation *g = supervisor->generations; g; g = g->next)
 		count += g->worker_count;
@@ -450,20 +410,23 @@ static void supervisor_wait(struct supervisor *supervisor, struct pollfd *polled
 	size_t count = poll_count(supervisor), registered = supervisor->registry.count, at;
 
 	polled[0] = (struct pollfd){.fd = supervisor->signals, .events = POLLIN};
-	registry_poll(&supervisor->registry, polled + 1);
-	at = 1 + registered;
+	polled[1] = (struct pollfd){.fd = watch_fd(supervisor->watch), .events = POLLIN};
+	registry_poll(&supervisor->registry, polled + POLLED_OWN);
+	at = POLLED_OWN + registered;
 	for (struct generation *g = supervisor->generations; g; g = g->next) {
 		generation_poll(g, polled + at);
 		at += g->worker_count;
 	}
 	if (poll(polled, count, poll_timeout(next)) <= 0)
 		return;
-	registry_polled(&supervisor->registry, polled + 1, registered);
-	at = 1 + registered;
+	registry_polled(&supervisor->registry, polled + POLLED_OWN, registered);
+	at = POLLED_OWN + registered;
 	for (struct generation *g = supervisor->generations; g; g = g->next) {
 		generation_polled(g, polled + at, &supervisor->registry, supervisor->generations);
 		at += g->worker_count;
 	}
+	if (polled[1].revents)
+		watch_hear(supervisor->watch, now_ms());
 	if (polled[0].revents)
 		supervisor_hear_signals(supervisor);
 }
@@ -492,6 +455,10 @@ static void supervisor_loop(struct supervisor *supervisor)
 	while (!supervisor->stop_now) {
 		int64_t next;
 
+		if (watch_look(supervisor->watch, now_ms()) && !supervisor->reload_due) {
+			log_info("files that the configuration names have changed");
+			supervisor->reload_due = true;
+		}
 		if (supervisor->reload_due)
 			supervisor_reload(supervisor);
 		next = supervisor_tend(supervisor);
@@ -516,10 +483,13 @@ static int supervisor_begin(struct supervisor *supervisor, struct problem *probl
 	if (!supervisor->counters)
 		return problem_set(problem, "cannot make the memory for the counters: %s",
 				   strerror(errno));
+	supervisor->watch = watch_new();
+	if (!supervisor->watch)
+		return problem_set(problem, "out of memory");
 	registry_init(&supervisor->registry, supervisor->counters);
 	supervisor->started_ms = now_ms();
 	offload_kernel_probe(&supervisor->kernel);
-	memory_protect();
+	limits_protect_memory();
 	return configuration_begin(supervisor, problem);
 }
 
@@ -565,6 +535,7 @@ static void supervisor_end(struct supervisor *supervisor)
 		relays_free(relays);
 	}
 	counters_free(supervisor->counters);
+	watch_free(supervisor->watch);
 	secrets_free(supervisor->secrets);
 	if (supervisor->store_directory && !supervisor->store_kept)
 		shared_store_remove(supervisor->store_directory);

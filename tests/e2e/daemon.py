@@ -126,7 +126,7 @@ class Daemon:
         self.process = None
         self.profiles = dict(profiles)
         self.options = {"socket": self.socket, "socket-mode": "0666", "workers": 2, "relays": 1,
-                        "log-level": "debug", "stop-timeout-ms": milliseconds(5000)}
+                        "log-level": "debug", "watch": "no", "stop-timeout-ms": milliseconds(5000)}
         if os.geteuid() == 0:
             self.options["user"] = "nobody"
         self.options.update(options or {})

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Lists the files of a configuration. Opens none of them.
+#include "config-files.h"
+
+#include <string.h>
+
+typedef void visitor(void *context, const char *path, enum config_file_kind kind);
+
+static void visit_if(const char *path, enum config_file_kind kind, visitor *visit, void *context)
+{
+	if (path)
+		visit(context, path, kind);
+}
+
+void config_files_each(const struct config *config, visitor *visit, void *context)
+{
+	for (size_t i = 0; i < config->profile_count; i++) {
+		const struct config_profile *profile = &config->profiles[i];
+
+		for (size_t j = 0; j < profile->certificate_count; j++) {
+			const struct config_certificate *pair = &profile->certificates[j];
+
+			visit_if(pair->certificate, CONFIG_FILE, visit, context);
+			visit_if(pair->private_key, CONFIG_FILE, visit, context);
+			visit_if(pair->staple, CONFIG_FILE, visit, context);
+		}
+		visit_if(profile->certificate_directory, CONFIG_DIRECTORY, visit, context);
+		if (profile->trust && strcmp(profile->trust, "system") != 0)
+			visit_if(profile->trust, CONFIG_FILE, visit, context);
+		visit_if(profile->revocation_list, CONFIG_FILE, visit, context);
+	}
+}
