@@ -21,7 +21,7 @@ CC ?= cc
 PKG_CONFIG ?= pkg-config
 Q := $(if $(V),,@)
 
-DAEMON_PACKAGES := gnutls libnl-genl-3.0 libevent_core inih libseccomp libcap-ng lmdb
+DAEMON_PACKAGES := gnutls libnl-genl-3.0 libevent_core inih libseccomp libcap-ng lmdb libkeyutils
 TOOLS_PACKAGES := libmicrohttpd jansson
 have = $(shell $(PKG_CONFIG) --exists $(1) && echo yes)
 ifeq ($(call have,libsystemd),yes)

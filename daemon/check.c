@@ -15,6 +15,7 @@
 #include "certificate-list.h"
 #include "loaded.h"
 #include "offload-kernel.h"
+#include "psk.h"
 #include "secrets.h"
 #include "signer.h"
 #include "staple.h"
@@ -345,6 +346,19 @@ static void check_trust(struct report *report, const struct config_profile *prof
 		check_revocation(report, profile);
 }
 
+static void check_psk(struct report *report, const struct config_profile *profile)
+{
+	struct problem problem = {};
+	struct psk *psk;
+
+	if (psk_new(&profile->psk, &psk, &problem) < 0)
+		tell(report, ERROR, "[profile %s] %s", profile->name, problem.text);
+	else if (psk)
+		tell(report, OK, "[profile %s] pre-shared keys: %zu", profile->name,
+		     psk_count(psk));
+	psk_free(psk);
+}
+
 // ---- Kernel ----
 
 static void check_kernel(struct report *report, const struct config_profile *profile,
@@ -396,6 +410,7 @@ static void check_profiles(struct report *report, const struct config *config,
 
 		check_certificates(report, profile, signer);
 		check_trust(report, profile);
+		check_psk(report, profile);
 		check_kernel(report, profile, &kernel);
 	}
 }

@@ -126,7 +126,7 @@ int config_authentication_finish(struct config_reader *reader)
 		return config_problem_at(reader, last->line,
 					 "certificate = \"%s\" has no private-key behind it",
 					 last->certificate);
-	if (profile->roles == CONFIG_ROLE_SERVER && !has_certificate)
+	if (profile->roles == CONFIG_ROLE_SERVER && !has_certificate && !config_psk_given(profile))
 		return config_problem_at(reader, line,
 					 "[profile %s] is a server's and has no certificate; add"
 					 " \"certificate\" and \"private-key\", or"

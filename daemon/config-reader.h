@@ -58,6 +58,7 @@ extern const struct config_key config_authentication_keys[];
 extern const struct config_key config_early_data_keys[];
 extern const struct config_key config_key_exchange_keys[];
 extern const struct config_key config_peer_keys[];
+extern const struct config_key config_psk_keys[];
 
 /* Starts [profile NAME]: a new profile with its defaults. 0 or -1 with a problem. */
 int config_profile_begin(struct config_reader *reader, const char *name);
@@ -74,6 +75,8 @@ void config_resumption_defaults(struct config *config);
 int config_key_exchange_finish(struct config_reader *reader);
 void config_signer_finish(struct config *config);
 void config_signer_done(struct config *config);
+int config_psk_finish(struct config_reader *reader);
+void config_psk_done(struct config_profile *profile);
 /* Sets the defaults of [daemon], and judges it when the file has ended. */
 int config_daemon_defaults(struct config_reader *reader);
 int config_daemon_finish(struct config_reader *reader);

@@ -57,6 +57,7 @@ static int section_end(struct config_reader *reader)
 	return error;
 }
 
+// clang-format off
 static const struct config_key *const daemon_tables[] = {
     config_daemon_keys,
     config_resumption_daemon_keys,
@@ -70,8 +71,10 @@ static const struct config_key *const profile_tables[] = {
     config_key_exchange_keys,
     config_peer_keys,
     config_signer_keys,
+    config_psk_keys,
     NULL,
 };
+// clang-format on
 
 static int keys_choose(struct config_reader *reader, const struct config_key *const *tables)
 {

@@ -94,6 +94,15 @@ struct config_allow {
 	size_t group_count;
 };
 
+struct config_psk {
+	char *file;          /* path, or NULL */
+	char *keyring;       /* name, or NULL */
+	char *identity;      /* as client; NULL: the only one, or the request's */
+	bool sha384;         /* TLS 1.3: what the keys are for; SHA-256 otherwise */
+	bool insecure_short; /* keys below PSK_KEY_MIN bytes */
+	bool insecure_plain; /* without (EC)DHE, so without forward secrecy */
+};
+
 struct config_profile {
 	char *name;
 	unsigned line;
@@ -113,6 +122,7 @@ struct config_profile {
 	enum config_version min_version;
 	enum config_cipher ciphers[CONFIG_CIPHERS];
 	size_t cipher_count;
+	struct config_psk psk;
 	enum config_group groups[CONFIG_GROUPS]; /* all of them known to this system's GnuTLS */
 	size_t group_count;
 	bool insecure_rsa_key_exchange; /* TLS 1.2: the session's secret encrypted with the
@@ -174,6 +184,10 @@ struct config {
 int config_read(const char *path, struct config **ret_config, struct problem *problem);
 void config_free(struct config *config);
 const struct config_profile *config_find_profile(const struct config *config, const char *name);
+
+/* Whether the profile has pre-shared keys, and in this role nothing else to prove identities with. */
+bool config_psk_given(const struct config_profile *profile);
+bool config_psk_only(const struct config_profile *profile, enum config_roles role);
 
 /* Words of the file, for messages and replies; "AES-128-GCM", "TLS1.3", "kernel", … */
 const char *config_cipher_word(enum config_cipher cipher);

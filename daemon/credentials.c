@@ -295,6 +295,11 @@ bool credentials_pair(const struct credentials *credentials, unsigned number,
 	return true;
 }
 
+gnutls_dh_params_t credentials_dh(const struct credentials *credentials)
+{
+	return credentials->dh;
+}
+
 int credentials_select(gnutls_session_t session, const struct profile *profile)
 {
 	const struct credentials *credentials = profile->credentials;

@@ -37,6 +37,9 @@ struct credentials_pair {
 bool credentials_pair(const struct credentials *credentials, unsigned number,
 		      struct credentials_pair *ret_pair);
 
+/* Borrowed: the group of TLS 1.2's DHE for clients that name none; NULL: none. */
+gnutls_dh_params_t credentials_dh(const struct credentials *credentials);
+
 /*
  * Gives a server's session the certificates for the server_name that its client sent. To be called
  * from the function of gnutls_handshake_set_post_client_hello_function(), on a session that has

@@ -215,8 +215,9 @@ void handshake_failure_tell(struct failure *failure, int error, const struct ses
 	if (!transport_looks_like_tls(transport))
 		tell_not_tls(failure, transport);
 	tell_transport(failure, transport);
-	tell_error(failure, error, session);
 	alert = alert_for_error(session->tls, error);
+	if (!psk_session_tell(failure, error, session, &alert))
+		tell_error(failure, error, session);
 	if (session->verification.alert != 0)
 		alert = session->verification.alert;
 	if (transport->too_much)

@@ -67,6 +67,15 @@ void key_exchange_set(gnutls_session_t session, const struct config_profile *con
 		gnutls_dh_set_prime_bits(session, bits);
 }
 
+bool key_exchange_is_psk(gnutls_session_t session)
+{
+	gnutls_kx_algorithm_t exchange = gnutls_kx_get(session);
+
+	return !gnutls_session_is_resumed(session) &&
+	       (exchange == GNUTLS_KX_PSK || exchange == GNUTLS_KX_DHE_PSK ||
+		exchange == GNUTLS_KX_ECDHE_PSK);
+}
+
 const char *key_exchange_word(gnutls_session_t session)
 {
 	// A ticket's key, too, is a pre-shared one to TLS 1.3; "resumed" tells of it.

@@ -5,6 +5,7 @@
 #define KEY_EXCHANGE_H
 
 #include <gnutls/gnutls.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "config.h"
@@ -17,6 +18,8 @@ int key_exchange_parameters(const struct config_profile *config,
 unsigned key_exchange_finite_bits(const struct config_profile *config);
 /* A client takes no smaller prime of a TLS 1.2 server than its profile's smallest. */
 void key_exchange_set(gnutls_session_t session, const struct config_profile *config);
+/* Whether the keys come of a pre-shared key (other than a ticket's). */
+bool key_exchange_is_psk(gnutls_session_t session);
 /* The words of a reply: "ECDHE", "DHE", … Static. */
 const char *key_exchange_word(gnutls_session_t session);
 /* The group: GnuTLS's name, "DH-2048" for a group that a TLS 1.2 server brought, "" where there is none. */

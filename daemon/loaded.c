@@ -9,6 +9,8 @@
 #include "credentials.h"
 #include "priorities.h"
 #include "signer.h"
+#include "psk-session.h"
+#include "psk.h"
 #include "trust.h"
 
 static bool same(const char *a, const char *b)
@@ -21,7 +23,8 @@ const char *loaded_trust_source(const struct config_profile *config)
 	if (config->trust)
 		return config->trust;
 	// A client that says nothing verifies as all programs of this system do.
-	if ((config->roles & CONFIG_ROLE_CLIENT) && !config->insecure_no_verification)
+	if ((config->roles & CONFIG_ROLE_CLIENT) && !config->insecure_no_verification &&
+	    !config_psk_only(config, CONFIG_ROLE_CLIENT))
 		return "system";
 	return NULL;
 }
@@ -62,6 +65,27 @@ static int alpn_make(struct profile *profile, struct problem *problem)
 	return 0;
 }
 
+static int psk_load(struct profile *profile, struct problem *problem)
+{
+	const struct config_profile *config = profile->config;
+	struct psk_identity identity;
+	gnutls_datum_t key;
+
+	if (psk_new(&config->psk, &profile->psk, problem) < 0)
+		return -1;
+	if (!profile->psk)
+		return 0;
+	if (config->psk.identity && (psk_identity_read(config->psk.identity, &identity) < 0 ||
+				     !psk_find(profile->psk, identity.bytes, identity.size, &key)))
+		return problem_set(problem,
+				   "psk-identity = \"%s\": psk-file and psk-keyring have no key of"
+				   " this identity",
+				   config->psk.identity);
+	if ((config->roles & CONFIG_ROLE_SERVER) == 0)
+		return 0;
+	return psk_session_credentials(profile, problem);
+}
+
 static int profile_load(struct loaded *loaded, size_t i, struct problem *problem)
 {
 	struct profile *profile = &loaded->profiles[i];
@@ -73,12 +97,13 @@ static int profile_load(struct loaded *loaded, size_t i, struct problem *problem
 		return -1;
 	hints = config->trust ? profile->trust : NULL;
 	if (credentials_new(config, hints, loaded->signer, &profile->credentials, problem) < 0 ||
-	    alpn_make(profile, problem) < 0)
+	    alpn_make(profile, problem) < 0 || psk_load(profile, problem) < 0)
 		return -1;
 	profile->server = credentials_server(profile->credentials);
 	profile->client = credentials_client(profile->credentials);
-	if (profile->server && priorities_new(config, CONFIG_ROLE_SERVER, NULL,
-					      &profile->priority_server, problem) < 0)
+	if ((profile->server || profile->psk_server) &&
+	    priorities_new(config, CONFIG_ROLE_SERVER, NULL, &profile->priority_server, problem) <
+		0)
 		return -1;
 	if (profile->client && priorities_new(config, CONFIG_ROLE_CLIENT, NULL,
 					      &profile->priority_client, problem) < 0)
@@ -92,6 +117,9 @@ static void profile_done(struct profile *profile)
 		gnutls_priority_deinit(profile->priority_server);
 	if (profile->priority_client)
 		gnutls_priority_deinit(profile->priority_client);
+	if (profile->psk_server)
+		gnutls_psk_free_server_credentials(profile->psk_server);
+	psk_free(profile->psk);
 	credentials_free(profile->credentials);
 	trust_unref(profile->trust);
 	free(profile->alpn);

@@ -12,6 +12,7 @@
 
 struct credentials; /* credentials.h */
 struct signer;      /* signer.h */
+struct psk;         /* psk.h */
 struct trust;       /* trust.h */
 
 struct profile {
@@ -28,7 +29,9 @@ struct profile {
 	gnutls_priority_t priority_client;
 	struct trust *trust;  /* NULL: the profile verifies nobody */
 	gnutls_datum_t *alpn; /* config->alpn in GnuTLS's form; config->alpn_count of them */
-	struct credentials *credentials; /* what server and client belong to */
+	struct psk *psk;      /* NULL: no pre-shared keys */
+	gnutls_psk_server_credentials_t psk_server; /* NULL: not as server */
+	struct credentials *credentials;            /* what server and client belong to */
 };
 
 struct loaded {

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "handshake-protocol.h"
+
 enum outcome_state {
 	OUTCOME_UNTOUCHED,
 	OUTCOME_ESTABLISHED,
@@ -70,6 +72,7 @@ struct outcome {
 	char alpn[256];
 	char server_name[256];
 	bool resumed;
+	char psk_identity[HANDSHAKE_PSK_IDENTITY_SIZE]; /* as text; "": none was used */
 	const char *client_certificate; /* client: "sent", "none", "not-asked"; NULL: as server */
 	const char *transmit;           /* "kernel", "relay" */
 	const char *receive;

@@ -66,7 +66,7 @@ static int role_check(const struct profile *profile, enum request_role role,
 			    config_word_of(config_role_words, (int)config->roles));
 		return -1;
 	}
-	if (role == REQUEST_SERVER && !profile->server) {
+	if (role == REQUEST_SERVER && !profile->server && !profile->psk_server) {
 		failure_set(
 		    failure, FAILURE_UNSUPPORTED, false,
 		    "The profile \"%s\" has no certificate, so it cannot be a server's; give"
@@ -121,6 +121,67 @@ static int records_decide(const struct config_profile *config, const struct requ
 	return 0;
 }
 
+static bool same_identity(const struct psk_identity *a, const struct psk_identity *b)
+{
+	return a->size == b->size && !memcmp(a->bytes, b->bytes, a->size);
+}
+
+// The request's, the profile's, or the only one that there is.
+static int identity_decide(const struct profile *profile, const struct request *request,
+			   struct decision *decision, struct failure *failure)
+{
+	const char *configured = profile->config->psk.identity;
+	char text[PSK_IDENTITY_TEXT_SIZE];
+	gnutls_datum_t key;
+
+	if (configured)
+		psk_identity_read(configured, &decision->psk_identity);
+	else if (!request->psk_identity.size && !psk_only(profile->psk, &decision->psk_identity)) {
+		failure_set(
+		    failure, FAILURE_REQUEST, false,
+		    "The profile \"%s\" has %zu pre-shared keys; say which with psk-identity",
+		    profile->config->name, psk_count(profile->psk));
+		return -1;
+	}
+	if (!request->psk_identity.size)
+		return 0;
+	psk_identity_show(request->psk_identity.bytes, request->psk_identity.size, text);
+	if (configured && !same_identity(&request->psk_identity, &decision->psk_identity)) {
+		failure_set(failure, FAILURE_DENIED, false,
+			    "psk-identity=%s: the profile \"%s\" says another one", text,
+			    profile->config->name);
+		return -1;
+	}
+	if (!psk_find(profile->psk, request->psk_identity.bytes, request->psk_identity.size,
+		      &key)) {
+		failure_set(failure, FAILURE_REQUEST, false,
+			    "psk-identity=%s: the profile \"%s\" has no key of this identity", text,
+			    profile->config->name);
+		return -1;
+	}
+	decision->psk_identity = request->psk_identity;
+	return 0;
+}
+
+static int psk_decide(const struct profile *profile, const struct request *request,
+		      struct decision *decision, struct failure *failure)
+{
+	if (!profile->psk && request->psk_identity.size) {
+		failure_set(failure, FAILURE_DENIED, false,
+			    "psk-identity: the profile \"%s\" has no pre-shared keys; give it"
+			    " \"psk-file\" or \"psk-keyring\"",
+			    profile->config->name);
+		return -1;
+	}
+	if (!profile->psk)
+		return 0;
+	decision->psk = true;
+	decision->psk_only = config_psk_only(profile->config, (enum config_roles)request->role);
+	return request->role == REQUEST_CLIENT
+		   ? identity_decide(profile, request, decision, failure)
+		   : 0;
+}
+
 // Who the peer must be: a client's server has a name, a server's client may need a certificate.
 static int peer_decide(const struct profile *profile, const struct request *request,
 		       struct decision *decision, struct failure *failure)
@@ -129,7 +190,7 @@ static int peer_decide(const struct profile *profile, const struct request *requ
 
 	memcpy(decision->peer_name, request->peer_name, sizeof(decision->peer_name));
 	if (request->role == REQUEST_CLIENT) {
-		if (config->insecure_no_verification)
+		if (config->insecure_no_verification || decision->psk_only)
 			return 0;
 		if (!request->peer_name[0]) {
 			failure_set(failure, FAILURE_REQUEST, false,
@@ -156,6 +217,15 @@ static int peer_decide(const struct profile *profile, const struct request *requ
 			    config->name);
 		return -1;
 	}
+	if (decision->psk_only) {
+		failure_set(failure, FAILURE_DENIED, false,
+			    "client-certificates=require: the profile \"%s\" has pre-shared keys"
+			    " alone",
+			    config->name);
+		return -1;
+	}
+	// Who has a key shows no certificate (RFC 8446, 4.3.2): a key must not do instead.
+	decision->psk = false;
 	decision->client_certificates = CONFIG_CLIENT_REQUIRE;
 	return 0;
 }
@@ -180,6 +250,7 @@ int policy_decide(const struct loaded *loaded, const struct caller *caller,
 	if (role_check(profile, request->role, failure) < 0 ||
 	    alpn_decide(profile->config, request, &decision, failure) < 0 ||
 	    records_decide(profile->config, request, &decision, failure) < 0 ||
+	    psk_decide(profile, request, &decision, failure) < 0 ||
 	    peer_decide(profile, request, &decision, failure) < 0)
 		return -1;
 	decision.timeout_ms = profile->config->timeout_ms;

@@ -8,6 +8,7 @@
 
 #include "loaded.h"
 #include "outcome.h"
+#include "psk.h"
 #include "request.h"
 
 /* Everything that one handshake needs to know. Plain data, copied by value; alpn points into itself
@@ -20,6 +21,9 @@ struct decision {
 	unsigned alpn_count;
 	bool alpn_required;
 	enum config_client_certificates client_certificates;
+	bool psk;                         /* pre-shared keys are offered or taken */
+	bool psk_only;                    /* and no certificates */
+	struct psk_identity psk_identity; /* of a client */
 	enum config_records records;
 	uint32_t timeout_ms; /* never 0 */
 };

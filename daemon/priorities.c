@@ -52,9 +52,11 @@ static bool add_ciphers(struct text *text, const struct config_profile *config, 
 }
 
 // TLS 1.2 has its key exchange in the suite; TLS 1.3 asks for the groups alone.
-static void add_exchanges(struct text *text, const struct config_profile *config)
+static void add_exchanges(struct text *text, const struct config_profile *config,
+			  enum config_roles role)
 {
-	bool curves = false, finite = false;
+	bool curves = false, finite = false, psk = config_psk_given(config);
+	bool certificates = !config_psk_only(config, role);
 
 	for (size_t i = 0; i < config->group_count; i++) {
 		add(text, ":+GROUP-%s", groups_name(config->groups[i]));
@@ -62,12 +64,13 @@ static void add_exchanges(struct text *text, const struct config_profile *config
 		finite = finite || groups_is_finite(config->groups[i]);
 	}
 	// With hybrids alone there would be no TLS 1.2, but the library wants some exchange.
-	if (curves || !finite)
-		add(text, ":+ECDHE-ECDSA:+ECDHE-RSA");
-	if (finite)
-		add(text, ":+DHE-RSA");
-	if (config->insecure_rsa_key_exchange)
-		add(text, ":+RSA");
+	curves = curves || !finite;
+	// A pre-shared key first: who has one is meant to use it.
+	add(text, "%s%s", psk && curves ? ":+ECDHE-PSK" : "", psk && finite ? ":+DHE-PSK" : "");
+	add(text, "%s", certificates && curves ? ":+ECDHE-ECDSA:+ECDHE-RSA" : "");
+	add(text, "%s", certificates && finite ? ":+DHE-RSA" : "");
+	add(text, "%s", psk && config->psk.insecure_plain ? ":+PSK" : "");
+	add(text, "%s", certificates && config->insecure_rsa_key_exchange ? ":+RSA" : "");
 }
 
 int priorities_new(const struct config_profile *config, enum config_roles role, const bool *allowed,
@@ -83,7 +86,7 @@ int priorities_new(const struct config_profile *config, enum config_roles role, 
 		return problem_set(problem, "[profile %s]: none of its ciphers is left",
 				   config->name);
 	add(&text, COMMON);
-	add_exchanges(&text, config);
+	add_exchanges(&text, config, role);
 	add(&text, SIGNATURES ":%%PROFILE_MEDIUM%s",
 	    role == CONFIG_ROLE_SERVER && !config->client_order ? ":%SERVER_PRECEDENCE" : "");
 	error = gnutls_priority_init(ret_priorities, text.bytes, &where);

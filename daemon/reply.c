@@ -113,10 +113,10 @@ static void add_failure(struct message_writer *writer, const struct failure *fai
 }
 
 static void add_identity(struct message_writer *writer, const struct identity *identity,
-			 unsigned name_count)
+			 unsigned name_count, bool has_psk)
 {
 	add(writer, HANDSHAKE_KEY_PEER_AUTHENTICATED,
-	    yes_or_no(identity->present && identity->authenticated));
+	    yes_or_no(has_psk || (identity->present && identity->authenticated)));
 	if (!identity->present)
 		return;
 	add(writer, HANDSHAKE_KEY_PEER_SUBJECT, identity->subject);
@@ -144,7 +144,8 @@ static void add_established(struct message_writer *writer, const struct outcome 
 	add(writer, HANDSHAKE_KEY_EARLY_DATA, outcome->early_data);
 	add(writer, HANDSHAKE_KEY_EARLY_DATA_REASON, outcome->early_data_reason);
 	message_add_number(writer, HANDSHAKE_KEY_HANDSHAKE_US, outcome->microseconds);
-	add_identity(writer, &outcome->identity, name_count);
+	add(writer, HANDSHAKE_KEY_PSK_IDENTITY, outcome->psk_identity);
+	add_identity(writer, &outcome->identity, name_count, outcome->psk_identity[0] != '\0');
 }
 
 static void add_address(struct message_writer *writer, const struct sockaddr_storage *peer)

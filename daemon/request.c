@@ -192,6 +192,14 @@ static int read_descriptors(struct request *request, const char *value, struct f
 	return 0;
 }
 
+static int read_psk_identity(struct request *request, const char *value, struct failure *failure)
+{
+	if (psk_identity_read(value, &request->psk_identity) < 0)
+		return refuse(failure, HANDSHAKE_KEY_PSK_IDENTITY, value,
+			      "1 to 128 bytes are needed, or # and their hexadecimal digits");
+	return 0;
+}
+
 static const struct {
 	const char *key;
 	int (*read)(struct request *, const char *, struct failure *);
@@ -205,6 +213,7 @@ static const struct {
     {HANDSHAKE_KEY_RECORDS, read_records},
     {HANDSHAKE_KEY_CLIENT_CERTIFICATES, read_client_certificates},
     {HANDSHAKE_KEY_DESCRIPTORS, read_descriptors},
+    {HANDSHAKE_KEY_PSK_IDENTITY, read_psk_identity},
 };
 
 static const struct {
@@ -308,6 +317,9 @@ static int combination_check(const struct request *request, bool role_given,
 		sentence = "early-data is a client's to send, with a handshake";
 	} else if (request->role == REQUEST_CLIENT && request->require_client_certificate) {
 		sentence = "client-certificates is for servers";
+	} else if (request->role == REQUEST_SERVER && request->psk_identity.size) {
+		sentence =
+		    "psk-identity is for clients: a server takes every identity of its profile";
 	}
 	if (!sentence)
 		return 0;

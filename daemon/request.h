@@ -11,6 +11,7 @@
 #include "handshake-protocol.h"
 #include "message.h"
 #include "outcome.h"
+#include "psk.h"
 
 enum request_operation {
 	REQUEST_HANDSHAKE,
@@ -39,6 +40,7 @@ struct request {
 	enum config_records records; /* kernel or relay, if given */
 	bool require_client_certificate;
 	bool early_data; /* the second descriptor is a memfd: what to send in the first flight */
+	struct psk_identity psk_identity; /* size 0: the profile's */
 };
 
 /* Who asks, as the kernel says (SO_PEERCRED, SO_PEERGROUPS), never as the caller says. */

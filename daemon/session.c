@@ -78,7 +78,8 @@ static int session_client_hello(gnutls_session_t tls)
 	session_read_server_name(session);
 	if (!session_has_version(session))
 		return GNUTLS_E_UNSUPPORTED_VERSION_PACKET;
-	error = credentials_select(tls, session->decision->profile);
+	error =
+	    session->decision->psk_only ? 0 : credentials_select(tls, session->decision->profile);
 	if (error < 0)
 		return error;
 	/* GNUTLS_ALPN_MANDATORY refuses a client that offers none of ours; this, one that offers none. */
@@ -190,6 +191,8 @@ static int session_set(struct session *session, const struct kernel_tls *kernel)
 	error = kernel != NULL ? session_restrict(session, kernel, priority)
 			       : gnutls_priority_set(session->tls, priority);
 	if (error == 0)
+		error = psk_session_set(session);
+	if (error == 0 && !decision->psk_only)
 		error = gnutls_credentials_set(session->tls, GNUTLS_CRD_CERTIFICATE,
 					       server ? profile->server : profile->client);
 	key_exchange_set(session->tls, profile->config);
@@ -218,7 +221,8 @@ int session_open(struct session *session, const struct decision *decision,
 
 	memset(session, 0, sizeof(*session));
 	session->decision = decision;
-	if ((decision->role == REQUEST_SERVER ? decision->profile->server
+	if (!decision->psk_only &&
+	    (decision->role == REQUEST_SERVER ? decision->profile->server
 					      : decision->profile->client) == NULL) {
 		failure_set(failure, FAILURE_UNSUPPORTED, false,
 			    "The profile \"%s\" is not made for the role of a %s",
@@ -258,10 +262,23 @@ int session_open(struct session *session, const struct decision *decision,
 	return -1;
 }
 
-int session_check(struct session *session)
+static int session_finish(struct session *session)
 {
 	gnutls_datum_t protocol;
 
+	if (session->decision->alpn_required &&
+	    gnutls_alpn_get_selected_protocol(session->tls, &protocol) < 0)
+		return GNUTLS_E_NO_APPLICATION_PROTOCOL;
+	return early_data_finish(&session->early);
+}
+
+int session_check(struct session *session)
+{
+	/* A pre-shared key says who both are. */
+	if (psk_session_used(session)) {
+		session->verified = true;
+		return session_finish(session);
+	}
 	/* A client that sent no certificate never made the library ask. */
 	if (!session->verified)
 		verify_peer(session->tls, session->decision, &session->verification);
@@ -269,10 +286,9 @@ int session_check(struct session *session)
 	if (session->verification.alert != 0)
 		return session->verification.present ? GNUTLS_E_CERTIFICATE_ERROR
 						     : GNUTLS_E_NO_CERTIFICATE_FOUND;
-	if (session->decision->alpn_required &&
-	    gnutls_alpn_get_selected_protocol(session->tls, &protocol) < 0)
-		return GNUTLS_E_NO_APPLICATION_PROTOCOL;
-	return early_data_finish(&session->early);
+	if (session->decision->psk_only)
+		return GNUTLS_E_INSUFFICIENT_CREDENTIALS;
+	return session_finish(session);
 }
 
 static const char *client_certificate_word(const struct session *session)
@@ -300,6 +316,9 @@ void session_describe(struct session *session, struct outcome *outcome)
 			 (const char *)protocol.data);
 	snprintf(outcome->server_name, sizeof(outcome->server_name), "%s", session->server_name);
 	outcome->client_certificate = client_certificate_word(session);
+	if (psk_session_used(session))
+		snprintf(outcome->psk_identity, sizeof(outcome->psk_identity), "%s",
+			 session->psk.identity);
 	outcome->resumed = gnutls_session_is_resumed(session->tls) != 0;
 }
 
@@ -309,6 +328,7 @@ void session_close(struct session *session)
 	if (session->tls != NULL)
 		gnutls_deinit(session->tls);
 	session->tls = NULL;
+	psk_session_done(&session->psk);
 	if (session->priority != NULL)
 		gnutls_priority_deinit(session->priority);
 	session->priority = NULL;

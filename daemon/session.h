@@ -10,6 +10,7 @@
 #include "offload-kernel.h"
 #include "outcome.h"
 #include "policy.h"
+#include "psk-session.h"
 #include "traffic-keys.h"
 #include "transport.h"
 #include "verify.h"
@@ -19,6 +20,7 @@ struct session {
 	const struct decision *decision;
 	bool verified; /* the library asked for the verification below */
 	struct verification verification;
+	struct psk_session psk;
 	struct traffic_secrets secrets;
 	struct hello hello; /* the peer's */
 	struct early_data early;

@@ -41,7 +41,7 @@ _handshake()
 		mapfile -t COMPREPLY < <(compgen -W 'http/1.1 h2' -- "$word")
 		return
 		;;
-	--listen | --timeout | --timeout-ms | --peer-name | --watch)
+	--listen | --timeout | --timeout-ms | --psk-identity | --peer-name | --watch)
 		return
 		;;
 	esac
@@ -51,7 +51,7 @@ _handshake()
 			--timeout --log --quiet --socket --help'
 		;;
 	connect)
-		options='--peer-name --profile --alpn --timeout-ms --records --info --json
+		options='--peer-name --profile --alpn --psk-identity --timeout-ms --records --info --json
 			--no-data --keep-open --socket --help'
 		if [[ $word != -* ]]; then
 			mapfile -t COMPREPLY < <(compgen -A hostname -S : -- "$word")

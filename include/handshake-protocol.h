@@ -18,6 +18,7 @@
 #define HANDSHAKE_DESCRIPTORS_MAX   6      /* the most that the daemon sends with one message */
 #define HANDSHAKE_PEER_NAME_SIZE    254    /* bytes with the final NUL */
 #define HANDSHAKE_PROFILE_NAME_SIZE 64     /* bytes with the final NUL */
+#define HANDSHAKE_PSK_IDENTITY_SIZE 258    /* bytes with the final NUL, as text */
 #define HANDSHAKE_CHAIN_SIZE        262144 /* bytes, the most PEM text in a chain's memfd */
 #define HANDSHAKE_EARLY_DATA_SIZE   65536  /* bytes, the most early data, in either direction */
 
@@ -41,6 +42,10 @@
 #define HANDSHAKE_KEY_TIMEOUT_MS          "timeout-ms"          /* 1 to 2^31-1 */
 #define HANDSHAKE_KEY_RECORDS             "records"             /* kernel | relay */
 #define HANDSHAKE_KEY_CLIENT_CERTIFICATES "client-certificates" /* require */
+
+/* Which pre-shared key: of a request as client; in a reply the one that was used. Printable ASCII, or '#'
+ * and hexadecimal digits. */
+#define HANDSHAKE_KEY_PSK_IDENTITY "psk-identity"
 
 /* Keys of every reply and connection. */
 #define HANDSHAKE_KEY_OUTCOME "outcome" /* established | untouched | poisoned */

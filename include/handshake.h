@@ -63,6 +63,9 @@ int handshake_set_profile(struct handshake *handshake, const char *name);
 /* Client role: the name that the server must prove, also sent as server_name (RFC 6066, 3). A DNS
  * name without the final dot, or an IP address. At most 253 bytes. NULL or "": none. */
 int handshake_set_peer_name(struct handshake *handshake, const char *name);
+/* Client role: which of the profile's pre-shared keys to use, up to 128 bytes of printable ASCII, or '#' and
+ * the bytes in hexadecimal digits. NULL or "": the profile's, or its only one. */
+int handshake_set_psk_identity(struct handshake *handshake, const char *identity);
 /* Application protocols (RFC 7301) in order of preference, separated by commas: "h2,http/1.1".
  * NULL or "" takes the profile's. */
 int handshake_set_alpn(struct handshake *handshake, const char *protocols);

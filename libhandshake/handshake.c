@@ -96,6 +96,24 @@ int handshake_set_profile(struct handshake *handshake, const char *name)
 	return 0;
 }
 
+int handshake_set_psk_identity(struct handshake *handshake, const char *identity)
+{
+	size_t length = identity ? strlen(identity) : 0;
+
+	if (!setter_begin(handshake))
+		return -1;
+	if (length && text_has_control(identity))
+		return setter_refuse(handshake,
+				     "the identity of a pre-shared key has control characters;"
+				     " write '#' and its bytes in hexadecimal digits");
+	if (length >= sizeof(handshake->psk_identity))
+		return setter_refuse(handshake, "the identity of a pre-shared key is too long");
+	if (length)
+		memcpy(handshake->psk_identity, identity, length);
+	handshake->psk_identity[length] = '\0';
+	return 0;
+}
+
 int handshake_set_peer_name(struct handshake *handshake, const char *name)
 {
 	size_t length;

@@ -69,6 +69,7 @@ struct handshake {
 	bool require_client_certificate;
 	uint32_t timeout_ms;
 	char profile[HANDSHAKE_PROFILE_NAME_SIZE];
+	char psk_identity[HANDSHAKE_PSK_IDENTITY_SIZE];
 	char peer_name[HANDSHAKE_PEER_NAME_SIZE];
 	char *alpn;
 	struct early_data offer; /* a client's early data */

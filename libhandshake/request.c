@@ -19,6 +19,8 @@ void request_write(struct message_writer *writer, const char *operation, uint64_
 	if (handshake->peer_name[0])
 		message_add(writer, HANDSHAKE_KEY_PEER_NAME, handshake->peer_name);
 	message_add(writer, HANDSHAKE_KEY_ALPN, handshake->alpn);
+	if (handshake->psk_identity[0])
+		message_add(writer, HANDSHAKE_KEY_PSK_IDENTITY, handshake->psk_identity);
 	if (handshake->timeout_ms)
 		message_add_number(writer, HANDSHAKE_KEY_TIMEOUT_MS, handshake->timeout_ms);
 	if (handshake->records == HANDSHAKE_RECORDS_KERNEL)

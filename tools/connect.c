@@ -22,7 +22,7 @@
 struct settings {
 	struct options_address address;
 	const char *peer_name; /* NULL: the host */
-	const char *profile, *alpn, *socket, *early_data;
+	const char *profile, *alpn, *psk_identity, *socket, *early_data;
 	enum handshake_records records;
 	uint64_t timeout_ms; /* 0: the profile's */
 	bool info, json, no_data, keep_open;
@@ -36,6 +36,7 @@ static void usage(void)
 	    "  --peer-name NAME   the name that the server must prove (default: HOST)\n"
 	    "  --profile NAME     the daemon's profile (default: \"default\")\n"
 	    "  --alpn LIST        application protocols, separated by commas\n"
+	    "  --psk-identity ID  which of the profile's pre-shared keys to use\n"
 	    "  --timeout-ms N     for connecting and for the handshake, each\n"
 	    "  --records PATH     kernel or relay (default: as the profile says)\n"
 	    "  --early-data FILE  send it with the first flight if the profile and a ticket allow\n"
@@ -60,6 +61,7 @@ enum {
 	TIMEOUT,
 	RECORDS,
 	EARLY_DATA,
+	PSK_IDENTITY,
 	INFO,
 	JSON,
 	NO_DATA,
@@ -80,6 +82,9 @@ static int settings_take(struct settings *settings, int option)
 		break;
 	case ALPN:
 		settings->alpn = optarg;
+		break;
+	case PSK_IDENTITY:
+		settings->psk_identity = optarg;
 		break;
 	case TIMEOUT:
 		if (options_read_time(optarg, 1, 1, INT32_MAX, &settings->timeout_ms, &problem) < 0)
@@ -123,6 +128,7 @@ static int settings_read(int argc, char **argv, struct settings *settings)
 	    {"peer-name", required_argument, NULL, PEER_NAME},
 	    {"profile", required_argument, NULL, PROFILE},
 	    {"alpn", required_argument, NULL, ALPN},
+	    {"psk-identity", required_argument, NULL, PSK_IDENTITY},
 	    {"timeout-ms", required_argument, NULL, TIMEOUT},
 	    {"records", required_argument, NULL, RECORDS},
 	    {"early-data", required_argument, NULL, EARLY_DATA},
@@ -177,6 +183,10 @@ static int request_prepare(struct handshake *handshake, const struct settings *s
 	if (settings->alpn && handshake_set_alpn(handshake, settings->alpn) < 0)
 		return options_refuse(TOOL, "\"%s\" is no list of application protocols: %s",
 				      settings->alpn, strerror(errno));
+	if (settings->psk_identity &&
+	    handshake_set_psk_identity(handshake, settings->psk_identity) < 0)
+		return options_refuse(TOOL, "\"%s\" cannot be the identity of a pre-shared key: %s",
+				      settings->psk_identity, strerror(errno));
 	if (handshake_set_timeout(handshake, (uint32_t)settings->timeout_ms) < 0 ||
 	    handshake_set_records(handshake, settings->records) < 0)
 		return options_refuse(TOOL, "the request cannot be made: %s", strerror(errno));

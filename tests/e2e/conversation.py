@@ -42,6 +42,13 @@ class Conversation:
             self.connection.sendall(line)
             self._receive(line)
 
+    def died(self, number):
+        """Whether the program ends of this signal soon."""
+        try:
+            return self.program.process.wait(seconds(1)) == -number
+        except subprocess.TimeoutExpired:
+            return False
+
     def _expect_line(self, wanted):
         killer = threading.Timer(seconds(30), self.program.process.kill)
         killer.start()

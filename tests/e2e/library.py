@@ -29,6 +29,7 @@ def _load():
         ("handshake_set_role", c_int, c_void_p, c_int),
         ("handshake_set_profile", c_int, c_void_p, c_char_p),
         ("handshake_set_peer_name", c_int, c_void_p, c_char_p),
+        ("handshake_set_psk_identity", c_int, c_void_p, c_char_p),
         ("handshake_set_alpn", c_int, c_void_p, c_char_p),
         ("handshake_set_timeout", c_int, c_void_p, c_uint32),
         ("handshake_set_records", c_int, c_void_p, c_int),
@@ -86,7 +87,7 @@ class Handshake:
     """One handshake: the request, its result, the companion of its connection."""
 
     def __init__(self, role=None, profile=None, peer_name=None, alpn=None, timeout_ms=None,
-                 records=None, client_certificate=False, pointer=None):
+                 records=None, client_certificate=False, pointer=None, psk_identity=None):
         self.pointer = pointer or lib().handshake_new()
         if role is not None:
             self._check(lib().handshake_set_role(self.pointer, role))
@@ -94,6 +95,8 @@ class Handshake:
             self._check(lib().handshake_set_profile(self.pointer, _encode(profile)))
         if peer_name is not None:
             self._check(lib().handshake_set_peer_name(self.pointer, _encode(peer_name)))
+        if psk_identity is not None:
+            self._check(lib().handshake_set_psk_identity(self.pointer, _encode(psk_identity)))
         if alpn is not None:
             self._check(lib().handshake_set_alpn(self.pointer, _encode(alpn)))
         if timeout_ms is not None:

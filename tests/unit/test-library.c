@@ -53,6 +53,10 @@ static void refuses_what_the_protocol_cannot_carry(void **state)
 	assert_int_equal(handshake_set_profile(h, name), -1);
 	assert_int_equal(handshake_set_profile(h, ""), -1);
 	assert_int_equal(handshake_set_profile(h, name + 1), 0);
+	assert_int_equal(handshake_set_psk_identity(h, "line\nfeed"), -1);
+	assert_says(h, "control characters");
+	assert_int_equal(handshake_set_psk_identity(h, "host:1 of a:b"), 0);
+	assert_int_equal(handshake_set_psk_identity(h, NULL), 0);
 	assert_int_equal(handshake_set_alpn(h, "h2,,http/1.1"), -1);
 	assert_int_equal(handshake_set_alpn(h, "h2,"), -1);
 	assert_int_equal(handshake_set_alpn(h, "h2,http/1.1"), 0);
@@ -83,12 +87,14 @@ static void asks_for_what_was_set(void **state)
 	handshake_set_timeout(h, 5000);
 	handshake_set_records(h, HANDSHAKE_RECORDS_RELAY);
 	handshake_require_client_certificate(h);
+	handshake_set_psk_identity(h, "me");
 	request_write(&writer, "listen", 1, h);
 	writer.text[writer.length] = '\0';
-	assert_string_equal(writer.text,
-			    "handshake/1 listen\nid=1\nrole=server\nprofile=50%25 more\n"
-			    "peer-name=example.org\nalpn=h2,http/1.1\ntimeout-ms=5000\n"
-			    "records=relay\nclient-certificates=require\n");
+	assert_string_equal(
+	    writer.text,
+	    "handshake/1 listen\nid=1\nrole=server\nprofile=50%25 more\n"
+	    "peer-name=example.org\nalpn=h2,http/1.1\npsk-identity=me\ntimeout-ms=5000\n"
+	    "records=relay\nclient-certificates=require\n");
 	handshake_free(h);
 }
 

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Pre-shared keys from a keyring of the kernel: a key's description is its identity. Reads them; never
+// makes, changes or links a key.
+#include <errno.h>
+#include <keyutils.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "psk.h"
+
+static const struct {
+	const char *word;
+	key_serial_t serial;
+} specials[] = {
+    {"@t", KEY_SPEC_THREAD_KEYRING},        {"@p", KEY_SPEC_PROCESS_KEYRING},
+    {"@s", KEY_SPEC_SESSION_KEYRING},       {"@u", KEY_SPEC_USER_KEYRING},
+    {"@us", KEY_SPEC_USER_SESSION_KEYRING}, {NULL, 0},
+};
+
+// As keyctl writes them: @u, a number, %:NAME, %keyring:NAME; a plain name is one of the latter.
+static int ring_find(const char *name, key_serial_t *ret_ring, struct problem *problem)
+{
+	const char *description = name;
+	key_serial_t ring = 0;
+	char *end;
+	long number;
+
+	for (size_t i = 0; specials[i].word; i++)
+		if (!strcmp(name, specials[i].word)) {
+			*ret_ring = specials[i].serial;
+			return 0;
+		}
+	number = strtol(name, &end, 0);
+	if (*name >= '0' && *name <= '9' && !*end && number > 0 && number <= INT32_MAX) {
+		*ret_ring = (key_serial_t)number;
+		return 0;
+	}
+	if (!strncmp(name, "%:", 2))
+		description = name + 2;
+	else if (!strncmp(name, "%keyring:", 9))
+		description = name + 9;
+	ring = find_key_by_type_and_desc("keyring", description, 0);
+	if (ring <= 0)
+		return problem_set(problem,
+				   "psk-keyring \"%s\": there is no such keyring, or the daemon may"
+				   " not see it (keyctl show, /proc/keys)",
+				   name);
+	*ret_ring = ring;
+	return 0;
+}
+
+// "type;uid;gid;permissions;description"
+static const char *description_split(char *text)
+{
+	char *cursor = text;
+
+	for (int field = 0; field < 4; field++) {
+		cursor = strchr(cursor, ';');
+		if (!cursor)
+			return NULL;
+		*cursor++ = '\0';
+	}
+	return cursor;
+}
+
+static int key_take(struct psk *psk, const char *ring, key_serial_t serial, struct problem *problem)
+{
+	char *text = NULL, source[400];
+	const char *identity;
+	void *key = NULL;
+	int error = -1;
+	long size;
+
+	if (keyctl_describe_alloc(serial, &text) < 0)
+		return problem_set(problem,
+				   "psk-keyring \"%s\": the key %d cannot be looked at: %s", ring,
+				   serial, strerror(errno));
+	identity = description_split(text);
+	snprintf(source, sizeof(source), "psk-keyring \"%.300s\", key %d", ring, serial);
+	if (!identity) {
+		problem_set(problem, "%s cannot be understood", source);
+	} else if (!strcmp(text, "logon")) {
+		problem_set(
+		    problem,
+		    "%s (\"%.120s\") is of the type logon, which no program can read; add it"
+		    " with the type user",
+		    source, identity);
+	} else if (strcmp(text, "user") != 0 && strcmp(text, "psk") != 0) {
+		error = 0; // Other things may lie in the same ring.
+	} else if ((size = keyctl_read_alloc(serial, &key)) < 0) {
+		problem_set(problem, "%s (\"%.120s\") cannot be read: %s", source, identity,
+			    strerror(errno));
+	} else {
+		error =
+		    psk_add(psk, source, identity, strlen(identity), key, (size_t)size, problem);
+		explicit_bzero(key, (size_t)size);
+	}
+	free(key);
+	free(text);
+	return error;
+}
+
+int psk_keyring_read(struct psk *psk, const char *name, struct problem *problem)
+{
+	size_t before = psk_count(psk);
+	key_serial_t ring = 0;
+	void *list = NULL;
+	long size;
+	int error = 0;
+
+	if (ring_find(name, &ring, problem) < 0)
+		return -1;
+	size = keyctl_read_alloc(ring, &list);
+	if (size < 0)
+		return problem_set(problem, "psk-keyring \"%s\" cannot be read: %s", name,
+				   errno == ENOKEY ? "there is no such keyring" : strerror(errno));
+	for (long i = 0; error == 0 && i + (long)sizeof(key_serial_t) <= size;
+	     i += (long)sizeof(key_serial_t)) {
+		key_serial_t serial;
+
+		memcpy(&serial, (char *)list + i, sizeof(serial));
+		error = key_take(psk, name, serial, problem);
+	}
+	free(list);
+	if (error == 0 && psk_count(psk) == before)
+		error = problem_set(problem,
+				    "psk-keyring \"%s\" has no key of the type user or psk in it;"
+				    " keyctl padd user IDENTITY adds one",
+				    name);
+	return error;
+}
