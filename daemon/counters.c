@@ -17,6 +17,7 @@
 enum {
 	USERS = 1024, /* that are told apart; a power of two */
 	USER_PROBES = 64,
+	CLAIMS = 1024, /* of sockets; each is held for milliseconds */
 	/* At once: two generations with the most workers and relays, and old ones that still finish. */
 	PROCESSES = 2048,
 	GAUGES = COUNTERS - COUNTER_CLIENTS,
@@ -35,6 +36,7 @@ struct shared {
 	 * stays right without a lock; 0 is free, else uid + 1. */
 	_Atomic uint32_t users[USERS];
 	_Atomic uint32_t held[PLACES][USERS];
+	_Atomic uint64_t claims[CLAIMS]; /* 0: free, else the process above, of the cookie below */
 	_Atomic pid_t pids[PROCESSES]; /* 0: free; apart, so that a search leaves the rest alone */
 	struct process processes[PROCESSES];
 };
@@ -87,6 +89,9 @@ static const char *const words[COUNTERS] = {
     [COUNTER_RELAY_RECORDS] = "relay-records",
     [COUNTER_HANDSHAKE_MICROSECONDS] = "handshake-microseconds",
     [COUNTER_CONNECTIONS_ACCEPTED] = "connections-accepted",
+    [COUNTER_KEY_UPDATES_RECEIVED] = "key-updates-received",
+    [COUNTER_KEY_UPDATES_SENT] = "key-updates-sent",
+    [COUNTER_KEY_UPDATES_FAILED] = "key-updates-failed",
     [COUNTER_RELAY_BYTES_IN] = "relay-bytes-in",
     [COUNTER_RELAY_BYTES_OUT] = "relay-bytes-out",
     [COUNTER_WORKERS_DIED] = "workers-died",
@@ -372,8 +377,39 @@ static void process_forget_gauges(struct counters *counters, struct process *pro
 	}
 }
 
+static uint64_t claim_value(uint64_t cookie)
+{
+	return (uint64_t)getpid() << 32 | (uint32_t)cookie;
+}
+
+bool counters_claim_socket(struct counters *counters, uint64_t cookie)
+{
+	uint64_t none = 0;
+
+	return atomic_compare_exchange_strong(&counters->shared->claims[cookie % CLAIMS], &none,
+					      claim_value(cookie));
+}
+
+void counters_release_socket(struct counters *counters, uint64_t cookie)
+{
+	uint64_t ours = claim_value(cookie);
+
+	atomic_compare_exchange_strong(&counters->shared->claims[cookie % CLAIMS], &ours, 0);
+}
+
+static void claims_forget(struct counters *counters, pid_t pid)
+{
+	for (size_t i = 0; i < CLAIMS; i++) {
+		uint64_t claim = atomic_load(&counters->shared->claims[i]);
+
+		if (claim >> 32 == (uint64_t)pid)
+			atomic_compare_exchange_strong(&counters->shared->claims[i], &claim, 0);
+	}
+}
+
 void counters_forget_process(struct counters *counters, pid_t pid)
 {
+	claims_forget(counters, pid);
 	for (size_t i = 0; i < PROCESSES; i++) {
 		struct process *process = &counters->shared->processes[i];
 

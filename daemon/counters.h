@@ -33,6 +33,9 @@ enum counter {
 	COUNTER_RELAY_RECORDS,
 	COUNTER_HANDSHAKE_MICROSECONDS, /* sum over the established */
 	COUNTER_CONNECTIONS_ACCEPTED,   /* on listenings */
+	COUNTER_KEY_UPDATES_RECEIVED, /* that a program had followed */
+	COUNTER_KEY_UPDATES_SENT,
+	COUNTER_KEY_UPDATES_FAILED,
 	COUNTER_RELAY_BYTES_IN,
 	COUNTER_RELAY_BYTES_OUT,
 	COUNTER_WORKERS_DIED,
@@ -84,6 +87,13 @@ bool counters_take_place(struct counters *counters, enum place place, uid_t uid,
  * another. false: that process holds none for this user, or is dead. */
 bool counters_inherit_relay(struct counters *counters, pid_t holder, uid_t uid);
 void counters_give_place(struct counters *counters, enum place place, uid_t uid);
+
+/* Takes the socket with this cookie for this process, among all workers. false: another has it, or one
+ * that falls on the same place; in a moment it may succeed. What a dead process had is free again with
+ * counters_forget_process(). */
+bool counters_claim_socket(struct counters *counters, uint64_t cookie);
+void counters_release_socket(struct counters *counters, uint64_t cookie);
+
 void counters_forget_process(struct counters *counters, pid_t pid);
 
 #endif

@@ -15,6 +15,7 @@
 #include "alert.h"
 #include "handshake-failure.h"
 #include "identity.h"
+#include "key-token.h"
 #include "offload-relay.h"
 #include "session.h"
 #include "signing.h"
@@ -142,6 +143,18 @@ static int task_attach(struct handshake_task *task)
 	return -1;
 }
 
+/* What the program can have the keys updated with. Without it the connection is as good, but for that. */
+static void task_seal(struct handshake_task *task, const struct traffic_keys *keys)
+{
+	struct key_token token = {.keys = *keys, .uid = task->uid, .made = time(NULL)};
+
+	if (task->surroundings->secrets == NULL || keys->version != CONFIG_TLS13 ||
+	    key_token_identify_socket(task->fd, &token.socket) < 0 ||
+	    key_token_seal(task->surroundings->secrets, &token, task->outcome.token) < 0)
+		task->outcome.token[0] = '\0';
+	key_token_wipe(&token);
+}
+
 static int task_install_kernel(struct handshake_task *task, const struct traffic_keys *keys)
 {
 	char reason[256] = "";
@@ -154,16 +167,17 @@ static int task_install_kernel(struct handshake_task *task, const struct traffic
 	}
 	task->outcome.transmit = "kernel";
 	task->outcome.receive = "kernel";
+	task_seal(task, keys);
 	return 0;
 }
 
 static int task_install_relay(struct handshake_task *task, const struct traffic_keys *keys)
 {
 	struct outcome *outcome = &task->outcome;
+	struct relay_ends ends;
 	char reason[256] = "";
 	int error = offload_relay_start(task->surroundings->relay_socket, task->uid, task->fd, keys,
-					&outcome->relay_fd, &outcome->relay_state_fd, reason,
-					sizeof(reason));
+					&ends, reason, sizeof(reason));
 
 	if (error < 0) {
 		bool busy = error == -EAGAIN;
@@ -175,6 +189,9 @@ static int task_install_relay(struct handshake_task *task, const struct traffic_
 				       GNUTLS_A_INTERNAL_ERROR);
 		return -1;
 	}
+	outcome->relay_fd = ends.program;
+	outcome->relay_state_fd = ends.state;
+	outcome->relay_control_fd = ends.control;
 	outcome->transmit = "relay";
 	outcome->receive = "relay";
 	return 0;

@@ -19,7 +19,7 @@ struct handshake_surroundings {
 	const struct kernel_tls *kernel;
 	int relay_socket;                    /* -1: there is no relay */
 	struct signing *signing;             /* the way to the private keys; NULL: there is none */
-	const struct secrets *secrets;       /* that all workers share */
+	const struct secrets *secrets;       /* that all workers share; NULL: no tokens are made */
 	struct shared_store *store;          /* what they remember together */
 	struct early_data_guard *early_data; /* NULL: servers take none */
 };

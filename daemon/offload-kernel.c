@@ -20,6 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <gnutls/crypto.h>
+
 #include "cleanup.h"
 
 #ifndef TCP_ULP
@@ -143,6 +145,57 @@ static int kernel_keys_set(int fd, int option, const struct traffic_keys *keys,
 	return error;
 }
 
+static int direction_option(enum offload_direction direction)
+{
+	return direction == OFFLOAD_TRANSMIT ? TLS_TX : TLS_RX;
+}
+
+static const struct traffic_direction *direction_of(const struct traffic_keys *keys,
+						    enum offload_direction direction)
+{
+	return direction == OFFLOAD_TRANSMIT ? &keys->transmit : &keys->receive;
+}
+
+/* Where the cipher's key lies in the kernel's form; its size is traffic_keys.key_size. */
+static const uint8_t *kernel_keys_key(const union kernel_keys *kernel, enum config_cipher cipher)
+{
+	switch (cipher) {
+	case CONFIG_AES_128_GCM:
+		return kernel->gcm_128.key;
+	case CONFIG_AES_256_GCM:
+		return kernel->gcm_256.key;
+	case CONFIG_AES_128_CCM:
+		return kernel->ccm_128.key;
+	default:
+		return kernel->chacha20.key;
+	}
+}
+
+int offload_kernel_holds(int fd, const struct traffic_keys *keys, enum offload_direction direction)
+{
+	union kernel_keys ours, theirs;
+	socklen_t size = kernel_keys_fill(&ours, keys, direction_of(keys, direction));
+	int r;
+
+	memset(&theirs, 0, sizeof(theirs));
+	if (getsockopt(fd, SOL_TLS, direction_option(direction), &theirs, &size) < 0)
+		r = errno == EINVAL ? 0 : -errno; /* EINVAL: another cipher's size */
+	else
+		r = theirs.info.version == ours.info.version &&
+		    theirs.info.cipher_type == ours.info.cipher_type &&
+		    gnutls_memcmp(kernel_keys_key(&ours, keys->cipher),
+				  kernel_keys_key(&theirs, keys->cipher), keys->key_size) == 0;
+	explicit_bzero(&ours, sizeof(ours));
+	explicit_bzero(&theirs, sizeof(theirs));
+	return r;
+}
+
+int offload_kernel_update(int fd, const struct traffic_keys *keys, enum offload_direction direction)
+{
+	return kernel_keys_set(fd, direction_option(direction), keys,
+			       direction_of(keys, direction));
+}
+
 int offload_kernel_limit_records(int fd, const struct traffic_keys *keys, char *reason, size_t size)
 {
 	uint16_t limit = keys->record_limit;
@@ -264,7 +317,8 @@ static int probe_attach(char *reason, size_t size)
 	return offload_kernel_attach(one, reason, size);
 }
 
-static bool probe_cipher(enum config_version version, enum config_cipher cipher)
+/* Keys that are set anew need Linux 6.14. */
+static bool probe_cipher(enum config_version version, enum config_cipher cipher, bool *ret_rekeys)
 {
 	static const struct traffic_keys zero;
 	_cleanup_close_ int one = -1;
@@ -277,7 +331,12 @@ static bool probe_cipher(enum config_version version, enum config_cipher cipher)
 	if (loopback_pair(&one, &other) < 0 ||
 	    offload_kernel_attach(one, reason, sizeof(reason)) < 0)
 		return false;
-	return offload_kernel_install(one, &keys, reason, sizeof(reason)) == 0;
+	if (offload_kernel_install(one, &keys, reason, sizeof(reason)) < 0)
+		return false;
+	if (version == CONFIG_TLS13 && offload_kernel_update(one, &keys, OFFLOAD_TRANSMIT) == 0 &&
+	    offload_kernel_update(one, &keys, OFFLOAD_RECEIVE) == 0)
+		*ret_rekeys = true;
+	return true;
 }
 
 void offload_kernel_probe(struct kernel_tls *ret_kernel)
@@ -296,7 +355,8 @@ void offload_kernel_probe(struct kernel_tls *ret_kernel)
 	for (int version = CONFIG_TLS12; version <= CONFIG_TLS13; version++) {
 		for (int cipher = 0; cipher < CONFIG_CIPHERS; cipher++) {
 			ret_kernel->ciphers[version][cipher] =
-			    probe_cipher((enum config_version)version, (enum config_cipher)cipher);
+			    probe_cipher((enum config_version)version, (enum config_cipher)cipher,
+					 &ret_kernel->rekeys);
 			any = any || ret_kernel->ciphers[version][cipher];
 		}
 	}

@@ -12,6 +12,7 @@
 struct kernel_tls {
 	bool available;                  /* TCP_ULP "tls" */
 	bool ciphers[2][CONFIG_CIPHERS]; /* [enum config_version][enum config_cipher] */
+	bool rekeys;                     /* keys can be set anew: Linux 6.14 */
 	char reason[256];                /* why not, and what to do, when not available */
 };
 void offload_kernel_probe(struct kernel_tls *ret_kernel);
@@ -25,5 +26,16 @@ int offload_kernel_limit_records(int fd, const struct traffic_keys *keys, char *
 				 size_t size);
 /* Sets both directions. 0, or -errno with a sentence; the socket is then poisoned. */
 int offload_kernel_install(int fd, const struct traffic_keys *keys, char *reason, size_t size);
+
+enum offload_direction {
+	OFFLOAD_TRANSMIT,
+	OFFLOAD_RECEIVE,
+};
+/* Whether the kernel has this very key in this direction, whatever the number of the next record. 1, 0,
+ * or -errno: it has none. */
+int offload_kernel_holds(int fd, const struct traffic_keys *keys, enum offload_direction direction);
+/* Sets one direction anew. 0 or -errno: -EBUSY on kernels that cannot. */
+int offload_kernel_update(int fd, const struct traffic_keys *keys,
+			  enum offload_direction direction);
 
 #endif

@@ -77,11 +77,13 @@ static int relay_refusal(int error, char *reason, size_t size)
 }
 
 int offload_relay_start(int relay_socket, uid_t uid, int fd, const struct traffic_keys *keys,
-			int *ret_program_fd, int *ret_state_fd, char *reason, size_t size)
+			struct relay_ends *ret_ends, char *reason, size_t size)
 {
 	_cleanup_close_ int program = -1;
 	_cleanup_close_ int relay = -1;
 	_cleanup_close_ int state = -1;
+	_cleanup_close_ int control = -1;
+	_cleanup_close_ int relay_control = -1;
 	struct relay_request request;
 	int pair[2];
 	int error;
@@ -93,16 +95,22 @@ int offload_relay_start(int relay_socket, uid_t uid, int fd, const struct traffi
 		return relay_refusal(-errno, reason, size);
 	program = pair[0];
 	relay = pair[1];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return relay_refusal(-errno, reason, size);
+	control = pair[0];
+	relay_control = pair[1];
 	memset(&request, 0, sizeof(request));
 	request.version = RELAY_REQUEST_VERSION;
 	request.uid = uid;
 	request.holder = getpid();
 	request.keys = *keys;
-	error = relay_request_send(relay_socket, &request, (const int[]){fd, relay, state});
+	error = relay_request_send(relay_socket, &request,
+				   (const int[]){fd, relay, state, relay_control});
 	explicit_bzero(&request, sizeof(request));
 	if (error < 0)
 		return relay_refusal(error, reason, size);
-	*ret_program_fd = fd_take(&program);
-	*ret_state_fd = fd_take(&state);
+	ret_ends->program = fd_take(&program);
+	ret_ends->state = fd_take(&state);
+	ret_ends->control = fd_take(&control);
 	return 0;
 }

@@ -8,20 +8,26 @@
 
 #include "traffic-keys.h"
 
-/* What one datagram from a worker to a relay process carries beside its three descriptors (in this
- * order: the TCP socket, the relay's end of the program's socketpair, the state memfd). */
+/* What one datagram from a worker to a relay process carries beside its four descriptors (in this
+ * order: the TCP socket, the relay's end of the program's socketpair, the state memfd, the relay's end of
+ * the program's control socketpair). */
 struct relay_request {
 	uint32_t version; /* RELAY_REQUEST_VERSION: worker and relay are the same program */
 	uid_t uid;        /* of the program: relayed connections are bounded per user */
 	pid_t holder;     /* the worker, which may hold a PLACE_RELAY_EXPECTED for it */
 	struct traffic_keys keys;
 };
-enum { RELAY_REQUEST_VERSION = 2, RELAY_REQUEST_FDS = 3 };
+enum { RELAY_REQUEST_VERSION = 3, RELAY_REQUEST_FDS = 4 };
+
+/* The program's descriptors: in place of its socket, and beside it. */
+struct relay_ends {
+	int program, state, control;
+};
 
 /* Hands an established connection to a relay process over relay_socket (SOCK_SEQPACKET, the worker's
- * end). fd stays the caller's (the relay gets its own duplicate). 0 and two new descriptors for the
+ * end). fd stays the caller's (the relay gets its own duplicate). 0 and three new descriptors for the
  * program; or -errno (-EAGAIN: the relay is full, -EPIPE: it is gone) with a sentence. Never blocks. */
 int offload_relay_start(int relay_socket, uid_t uid, int fd, const struct traffic_keys *keys,
-			int *ret_program_fd, int *ret_state_fd, char *reason, size_t size);
+			struct relay_ends *ret_ends, char *reason, size_t size);
 
 #endif

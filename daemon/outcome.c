@@ -20,6 +20,7 @@ void outcome_init(struct outcome *outcome)
 	outcome->relay_fd = -1;
 	outcome->relay_state_fd = -1;
 	outcome->early_data_fd = -1;
+	outcome->relay_control_fd = -1;
 }
 
 void outcome_done(struct outcome *outcome)
@@ -30,9 +31,12 @@ void outcome_done(struct outcome *outcome)
 		close(outcome->relay_state_fd);
 	if (outcome->early_data_fd >= 0)
 		close(outcome->early_data_fd);
+	if (outcome->relay_control_fd >= 0)
+		close(outcome->relay_control_fd);
 	outcome->relay_fd = -1;
 	outcome->relay_state_fd = -1;
 	outcome->early_data_fd = -1;
+	outcome->relay_control_fd = -1;
 	free(outcome->identity.chain);
 	outcome->identity.chain = NULL;
 }

@@ -47,6 +47,7 @@ struct failure {
 };
 
 enum { IDENTITY_NAMES_MAX = 32 };
+enum { TOKEN_TEXT_SIZE = 320 }; /* bytes of a sealed token with its NUL; see key-token.h */
 
 /* The peer's certificate. Empty strings where there is none. */
 struct identity {
@@ -79,11 +80,13 @@ struct outcome {
 	char records_reason[256]; /* "" with kernel */
 	uint64_t microseconds;
 	struct identity identity;
+	char token[TOKEN_TEXT_SIZE];   /* "": none */
 	const char *early_data;        /* "accepted", "rejected"; NULL: none was offered */
 	const char *early_data_reason; /* of a rejection, NULL where it is not known */
 	/* Owned descriptors for the program, -1 where there is none: */
 	int relay_fd;
 	int relay_state_fd;
+	int relay_control_fd;
 	int early_data_fd; /* a memfd: what a client sent */
 };
 

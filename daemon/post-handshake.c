@@ -27,9 +27,9 @@ bool post_handshake_within_message(const struct post_handshake *post_handshake)
 	return post_handshake->header_size > 0;
 }
 
-void post_handshake_key_update(uint8_t ret_message[POST_HANDSHAKE_KEY_UPDATE_SIZE])
+void post_handshake_key_update(uint8_t ret_message[POST_HANDSHAKE_KEY_UPDATE_SIZE], bool ask)
 {
-	static const uint8_t message[] = {KEY_UPDATE, 0, 0, 1, 0 /* update_not_requested */};
+	const uint8_t message[] = {KEY_UPDATE, 0, 0, 1, ask /* update_requested is 1 */};
 
 	memcpy(ret_message, message, sizeof message);
 }
@@ -63,6 +63,18 @@ static bool within_rate(struct post_handshake *post_handshake, uint64_t now)
 	return ++post_handshake->in_second <= POST_HANDSHAKE_RATE_MAX;
 }
 
+/* A key update that we asked for, or that comes behind data. */
+static bool is_deserved(struct post_handshake *post_handshake)
+{
+	bool deserved = post_handshake->data >= POST_HANDSHAKE_RATE_DATA;
+
+	post_handshake->data = 0;
+	if (deserved || post_handshake->expected == 0)
+		return deserved;
+	post_handshake->expected--;
+	return true;
+}
+
 /* A message is complete; last is the last byte of its body, if it has one. */
 static int finish_message(struct post_handshake *post_handshake, uint8_t last, bool ends_record,
 			  uint64_t now, unsigned *actions)
@@ -79,7 +91,8 @@ static int finish_message(struct post_handshake *post_handshake, uint8_t last, b
 	/* What follows in this record would be under the old key: RFC 8446, 5.1. */
 	if (type == KEY_UPDATE && !ends_record)
 		return RECORD_UNEXPECTED_MESSAGE;
-	if (!within_rate(post_handshake, now))
+	if (!(type == KEY_UPDATE && is_deserved(post_handshake)) &&
+	    !within_rate(post_handshake, now))
 		return RECORD_UNEXPECTED_MESSAGE;
 	if (type == KEY_UPDATE)
 		*actions |=
@@ -87,6 +100,11 @@ static int finish_message(struct post_handshake *post_handshake, uint8_t last, b
 	else
 		*actions |= POST_HANDSHAKE_REFUSE_RENEGOTIATION;
 	return 0;
+}
+
+void post_handshake_count_data(struct post_handshake *post_handshake, size_t size)
+{
+	post_handshake->data += size;
 }
 
 int post_handshake_read(struct post_handshake *post_handshake, const uint8_t *data, size_t size,

@@ -21,8 +21,9 @@ enum post_handshake_action { /* a set */
 
 enum {
 	/* Key updates, and attempts to renegotiate, that are followed within a second; what GnuTLS
-	 * takes, too. */
+	 * takes, too. A key update that comes behind so many bytes of data is not counted. */
 	POST_HANDSHAKE_RATE_MAX = 8,
+	POST_HANDSHAKE_RATE_DATA = 1024,
 	/* Of one message: the largest NewSessionTicket (RFC 8446, 4.6.1). */
 	POST_HANDSHAKE_MESSAGE_MAX = 4 + 4 + 1 + 255 + 2 + 65535 + 2 + 65534,
 	POST_HANDSHAKE_KEY_UPDATE_SIZE = 5,
@@ -36,7 +37,9 @@ struct post_handshake {
 	uint32_t body_left;
 	uint64_t second_began; /* milliseconds */
 	unsigned in_second;
-	uint64_t tickets; /* that were set aside */
+	uint64_t data;     /* bytes since the last key update */
+	unsigned expected; /* key updates that we asked for, which are not counted */
+	uint64_t tickets;  /* that were set aside */
 };
 
 void post_handshake_init(struct post_handshake *post_handshake, enum config_version version,
@@ -45,9 +48,11 @@ void post_handshake_init(struct post_handshake *post_handshake, enum config_vers
  * in milliseconds that does not go back. 0 and the set of actions, or the alert to send. */
 int post_handshake_read(struct post_handshake *post_handshake, const uint8_t *data, size_t size,
 			uint64_t now, unsigned *ret_actions);
+/* Data came. */
+void post_handshake_count_data(struct post_handshake *post_handshake, size_t size);
 /* A message has begun and not ended: no record of another type may come (RFC 8446, 5.1). */
 bool post_handshake_within_message(const struct post_handshake *post_handshake);
-/* The KeyUpdate message that asks for none in return. */
-void post_handshake_key_update(uint8_t ret_message[POST_HANDSHAKE_KEY_UPDATE_SIZE]);
+/* The KeyUpdate message; ask: it asks for one in return. */
+void post_handshake_key_update(uint8_t ret_message[POST_HANDSHAKE_KEY_UPDATE_SIZE], bool ask);
 
 #endif

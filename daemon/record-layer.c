@@ -9,6 +9,7 @@
 
 #include <gnutls/gnutls.h>
 
+#include "key-schedule.h"
 #include "record-layer.h"
 
 enum { EXPLICIT_NONCE_SIZE = 8, SALT_SIZE = 4, NONCE_SIZE = 12 };
@@ -91,26 +92,6 @@ void record_layer_done(struct record_layer *layer)
 	explicit_bzero(layer, sizeof *layer);
 }
 
-/* HKDF-Expand-Label(secret, label, "", size): RFC 8446, 7.1. */
-static int expand_label(const struct record_layer *layer, const uint8_t *secret, const char *label,
-			uint8_t *ret_bytes, size_t size)
-{
-	uint8_t info[2 + 1 + 6 + 16 + 1];
-	size_t label_size = strlen(label);
-	gnutls_datum_t key = {(uint8_t *)secret, layer->secret_size};
-	gnutls_datum_t info_datum = {info, (unsigned)(2 + 1 + 6 + label_size + 1)};
-
-	put_u16(info, size);
-	info[2] = (uint8_t)(6 + label_size);
-	memcpy(info + 3, "tls13 ", 6);
-	memcpy(info + 9, label, label_size);
-	info[9 + label_size] = 0; /* no context */
-	return gnutls_hkdf_expand(layer->secret_size == 48 ? GNUTLS_MAC_SHA384 : GNUTLS_MAC_SHA256,
-				  &key, &info_datum, ret_bytes, size) < 0
-		   ? -EIO
-		   : 0;
-}
-
 int record_layer_update(struct record_layer *layer)
 {
 	uint8_t secret[sizeof layer->secret], key[32], iv[NONCE_SIZE];
@@ -118,11 +99,13 @@ int record_layer_update(struct record_layer *layer)
 
 	if (layer->version != CONFIG_TLS13)
 		return result;
-	result = expand_label(layer, layer->secret, "traffic upd", secret, layer->secret_size);
+	result = key_schedule_expand(layer->secret, layer->secret_size, "traffic upd", secret,
+				     layer->secret_size);
 	if (result == 0)
-		result = expand_label(layer, secret, "key", key, layer->key_size);
+		result =
+		    key_schedule_expand(secret, layer->secret_size, "key", key, layer->key_size);
 	if (result == 0)
-		result = expand_label(layer, secret, "iv", iv, sizeof iv);
+		result = key_schedule_expand(secret, layer->secret_size, "iv", iv, sizeof iv);
 	if (result == 0 && aead_start(layer, key) < 0)
 		result = -EIO;
 	if (result == 0) {

@@ -27,9 +27,9 @@ struct relay_connection {
 	void *context;
 	uid_t uid;
 	bool refused;
-	int peer_fd, program_fd, state_fd; /* -1: closed */
-	struct event peer_event, program_event;
-	short peer_watched, program_watched;
+	int peer_fd, program_fd, state_fd, control_fd; /* -1: closed */
+	struct event peer_event, program_event, control_event;
+	short peer_watched, program_watched, control_watched;
 	struct relay_sender sender;     /* program to peer */
 	struct relay_receiver receiver; /* peer to program */
 	bool program_gone;              /* nobody holds the program's end any more */
@@ -64,8 +64,19 @@ static void peer_close(struct relay_connection *connection)
 	connection->peer_fd = -1;
 }
 
+static void control_close(struct relay_connection *connection)
+{
+	if (connection->control_fd < 0)
+		return;
+	event_del(&connection->control_event);
+	connection->control_watched = 0;
+	relay_guard_close(connection->control_fd);
+	connection->control_fd = -1;
+}
+
 static void program_close(struct relay_connection *connection)
 {
+	control_close(connection);
 	if (connection->program_fd < 0)
 		return;
 	event_del(&connection->program_event);
@@ -239,6 +250,10 @@ static bool watch(struct relay_connection *connection)
 			       wanted))
 			return false;
 	}
+	if (connection->control_fd >= 0 &&
+	    !set_watch(connection, &connection->control_event, &connection->control_watched,
+		       sender->update_count < RELAY_UPDATES_MAX ? EV_READ : 0))
+		return false;
 	if (connection->program_fd >= 0) {
 		bool read = !sender->ended && !relay_sender_stalled(sender);
 		short wanted = read ? EV_READ : 0;
@@ -362,6 +377,39 @@ static void on_program(evutil_socket_t fd, short what, void *context)
 	work(connection, false, readable);
 }
 
+/* What the program orders, a packet of one byte. false: it orders no more. */
+static bool control_take(struct relay_connection *connection)
+{
+	uint8_t command = 0, answer;
+	struct iovec vector = {&command, 1};
+	bool foreign = false;
+	ssize_t size = relay_guard_read(connection->control_fd, &vector, 1, &foreign);
+
+	if (size < 0 && !foreign)
+		return errno == EAGAIN || errno == EINTR || errno == ENOMEM || errno == ENOBUFS;
+	if (size != 1 || foreign ||
+	    (command != HANDSHAKE_RELAY_UPDATE && command != HANDSHAKE_RELAY_UPDATE_ASK))
+		return false;
+	answer = relay_sender_order_update(&connection->sender, connection->program_fd,
+					   command == HANDSHAKE_RELAY_UPDATE_ASK)
+		     ? HANDSHAKE_RELAY_AGREED
+		     : HANDSHAKE_RELAY_REFUSED;
+	if (answer == HANDSHAKE_RELAY_AGREED && command == HANDSHAKE_RELAY_UPDATE_ASK)
+		connection->receiver.messages.expected++;
+	return send(connection->control_fd, &answer, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+}
+
+static void on_control(evutil_socket_t fd, short what, void *context)
+{
+	struct relay_connection *connection = context;
+
+	(void)fd;
+	(void)what;
+	if (!control_take(connection))
+		control_close(connection);
+	work(connection, false, false);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *context)
 {
 	struct relay_connection *connection = context;
@@ -380,6 +428,7 @@ static void close_all(const int fds[RELAY_REQUEST_FDS])
 	relay_tcp_close(fds[0]);
 	relay_guard_close(fds[1]);
 	close(fds[2]);
+	relay_guard_close(fds[3]);
 }
 
 int relay_connection_start(struct relay_surroundings *surroundings,
@@ -410,11 +459,15 @@ int relay_connection_start(struct relay_surroundings *surroundings,
 	connection->peer_fd = fds[0];
 	connection->program_fd = fds[1];
 	connection->state_fd = fds[2];
+	connection->control_fd = fds[3];
 	relay_guard_refuse(connection->program_fd);
+	relay_guard_refuse(connection->control_fd);
 	evtimer_assign(&connection->timer, surroundings->base, on_timer, connection);
 	event_assign(&connection->peer_event, surroundings->base, fds[0], EV_READ, on_peer,
 		     connection);
 	event_assign(&connection->program_event, surroundings->base, fds[1], EV_READ, on_program,
+		     connection);
+	event_assign(&connection->control_event, surroundings->base, fds[3], EV_READ, on_control,
 		     connection);
 	LIST_INSERT_HEAD(&surroundings->connections, connection, entry);
 	if (refused)

@@ -76,14 +76,14 @@ static ssize_t packet_receive(int socket, struct packet *packet)
 	return packet->size;
 }
 
-static bool is_socket(int fd, int domain1, int domain2)
+static bool is_socket(int fd, int domain1, int domain2, int wanted)
 {
 	int domain = -1, type = -1;
 	socklen_t domain_size = sizeof domain, type_size = sizeof type;
 
 	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_size) == 0 &&
 	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size) == 0 &&
-	       (domain == domain1 || domain == domain2) && type == SOCK_STREAM;
+	       (domain == domain1 || domain == domain2) && type == wanted;
 }
 
 /* NULL, or what is wrong with it. Worker and relay are the same program, so this is a wall against a
@@ -99,14 +99,16 @@ static const char *packet_judge(const struct packet *packet)
 	    packet->request.version != RELAY_REQUEST_VERSION)
 		return "it comes from another version of the program; restart the daemon";
 	if (packet->fd_count != RELAY_REQUEST_FDS)
-		return "it has another number of descriptors than three";
-	if (!is_socket(packet->fds[0], AF_INET, AF_INET6))
+		return "it has another number of descriptors than four";
+	if (!is_socket(packet->fds[0], AF_INET, AF_INET6, SOCK_STREAM))
 		return "its first descriptor is no TCP socket";
-	if (!is_socket(packet->fds[1], AF_UNIX, AF_UNIX))
+	if (!is_socket(packet->fds[1], AF_UNIX, AF_UNIX, SOCK_STREAM))
 		return "its second descriptor is no Unix stream socket";
 	if (fstat(packet->fds[2], &state) < 0 || !S_ISREG(state.st_mode) ||
 	    state.st_size < HANDSHAKE_RELAY_STATE_SIZE)
 		return "its third descriptor is no file with room for the state";
+	if (!is_socket(packet->fds[3], AF_UNIX, AF_UNIX, SOCK_SEQPACKET))
+		return "its fourth descriptor is no Unix packet socket";
 	return NULL;
 }
 
@@ -124,7 +126,7 @@ static void packet_close(struct intake *intake, struct packet *packet)
 		counters_give_place(intake->surroundings.counters, PLACE_RELAYED,
 				    packet->request.uid);
 	for (size_t i = 0; i < packet->fd_count; i++) {
-		if (is_socket(packet->fds[i], AF_INET, AF_INET6))
+		if (is_socket(packet->fds[i], AF_INET, AF_INET6, SOCK_STREAM))
 			relay_tcp_close(packet->fds[i]);
 		else
 			close(packet->fds[i]);

@@ -100,6 +100,7 @@ static int read_data(struct relay_receiver *receiver, const struct record_conten
 								     : 0;
 	receiver->empty_records = 0;
 	receiver->received += content->size;
+	post_handshake_count_data(&receiver->messages, content->size);
 	if (!receiver->program_deaf)
 		buffer->piece[buffer->pieces++] = (struct iovec){content->data, content->size};
 	return 0;

@@ -4,6 +4,7 @@
  * the socket's flags, and never send data behind a close_notify. */
 #include <errno.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "post-handshake.h"
@@ -83,14 +84,43 @@ static bool add_alert(struct relay_sender *sender, int level, int alert)
 }
 
 /* The KeyUpdate is the last record under the old key: RFC 8446, 4.6.3. */
-static bool add_key_update(struct relay_sender *sender)
+static bool add_key_update(struct relay_sender *sender, bool ask)
 {
 	uint8_t message[POST_HANDSHAKE_KEY_UPDATE_SIZE];
 
-	post_handshake_key_update(message);
+	post_handshake_key_update(message, ask);
 	sender->update_owed = false;
 	return add_control(sender, RECORD_HANDSHAKE, message, sizeof message) &&
 	       record_layer_update(&sender->layer) == 0;
+}
+
+bool relay_sender_order_update(struct relay_sender *sender, int program_fd, bool ask)
+{
+	int waiting = 0;
+
+	if (sender->layer.version != CONFIG_TLS13 || sender->ended || sender->alert_owed >= 0 ||
+	    program_fd < 0 || ioctl(program_fd, FIONREAD, &waiting) < 0)
+		return false;
+	sender->updates[sender->update_count].at = sender->sent + (uint64_t)waiting;
+	sender->updates[sender->update_count++].ask = ask;
+	return true;
+}
+
+static bool update_due(const struct relay_sender *sender)
+{
+	return sender->update_count > 0 && sender->updates[0].at <= sender->sent;
+}
+
+static bool add_due_updates(struct relay_sender *sender)
+{
+	while (update_due(sender)) {
+		if (!add_key_update(sender, sender->updates[0].ask))
+			return false;
+		memmove(&sender->updates[0], &sender->updates[1],
+			sizeof sender->updates - sizeof sender->updates[0]);
+		sender->update_count--;
+	}
+	return true;
 }
 
 /* Reads to where the plain texts of the next RELAY_BATCH records will stand: if all but the last are
@@ -102,9 +132,15 @@ static ssize_t read_batch(const struct relay_sender *sender, int program_fd, boo
 	size_t stride = prefix + sender->record_limit + record_layer_suffix(&sender->layer);
 	uint8_t *plain = sender->buffer->bytes + sender->buffer->end + prefix;
 
-	for (size_t i = 0; i < RELAY_BATCH; i++)
-		vector[i] = (struct iovec){plain + i * stride, sender->record_limit};
-	return relay_guard_read(program_fd, vector, RELAY_BATCH, ret_foreign);
+	/* Not beyond the place of an update. */
+	uint64_t left = sender->update_count ? sender->updates[0].at - sender->sent : UINT64_MAX;
+	size_t count = 0;
+	for (; count < RELAY_BATCH && left > 0; count++) {
+		size_t part = left < sender->record_limit ? (size_t)left : sender->record_limit;
+		vector[count] = (struct iovec){plain + count * stride, part};
+		left -= part;
+	}
+	return relay_guard_read(program_fd, vector, count, ret_foreign);
 }
 
 /* Reads and seals one batch. false: a record could not be made. */
@@ -144,7 +180,9 @@ static bool fill(struct relay_sender *sender, int program_fd, bool readable)
 	if (sender->alert_owed < 0) {
 		if (record_layer_worn(&sender->layer))
 			sender->update_owed = true;
-		if (sender->update_owed && !add_key_update(sender))
+		if (sender->update_owed && !add_key_update(sender, false))
+			return false;
+		if (!add_due_updates(sender))
 			return false;
 		if (sender->refusal_owed && !add_alert(sender, WARNING, RECORD_NO_RENEGOTIATION))
 			return false;
@@ -170,7 +208,8 @@ void relay_sender_pump(struct relay_sender *sender, struct relay_pool *pool, int
 		flush(sender, pool, peer_fd);
 	if (sender->buffer || sender->ended)
 		return;
-	if (!readable && !sender->update_owed && !sender->refusal_owed && sender->alert_owed < 0)
+	if (!readable && !sender->update_owed && !update_due(sender) && !sender->refusal_owed &&
+	    sender->alert_owed < 0)
 		return;
 	sender->buffer = relay_buffer_take(pool);
 	if (!sender->buffer || !fill(sender, program_fd, readable))

@@ -15,6 +15,7 @@
 #include "counters.h"
 #include "foreign.h"
 #include "log.h"
+#include "offload-relay.h"
 #include "relay-intake.h"
 #include "relay.h"
 #include "sandbox.h"
@@ -90,7 +91,7 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments)
 	return 0;
 }
 
-/* As many descriptors as the hard limit allows: each connection takes three. */
+/* As many descriptors as the hard limit allows: each connection takes four. */
 static unsigned raise_descriptor_limit(unsigned total)
 {
 	struct rlimit limit;
@@ -101,11 +102,11 @@ static unsigned raise_descriptor_limit(unsigned total)
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		getrlimit(RLIMIT_NOFILE, &limit);
 	unsigned descriptors = limit.rlim_cur > 1u << 30 ? 1u << 30 : (unsigned)limit.rlim_cur;
-	if (total > 0 && descriptors / 3 < total)
+	if (total > 0 && descriptors / RELAY_REQUEST_FDS < total)
 		log_warning(
 		    "%u open descriptors do for about %u of the %u relayed connections that the "
 		    "configuration allows; raise the limit (LimitNOFILE)",
-		    descriptors, descriptors / 3, total);
+		    descriptors, descriptors / RELAY_REQUEST_FDS, total);
 	return descriptors;
 }
 

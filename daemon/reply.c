@@ -20,7 +20,7 @@
 /* ---- Descriptors --------------------------------------------------------------------------- */
 
 struct names {
-	char text[64];
+	char text[128];
 };
 
 static void reply_add_fd(struct reply *reply, struct names *names, const char *name, int fd)
@@ -144,6 +144,7 @@ static void add_established(struct message_writer *writer, const struct outcome 
 	add(writer, HANDSHAKE_KEY_EARLY_DATA, outcome->early_data);
 	add(writer, HANDSHAKE_KEY_EARLY_DATA_REASON, outcome->early_data_reason);
 	message_add_number(writer, HANDSHAKE_KEY_HANDSHAKE_US, outcome->microseconds);
+	add(writer, HANDSHAKE_KEY_TOKEN, outcome->token);
 	add(writer, HANDSHAKE_KEY_PSK_IDENTITY, outcome->psk_identity);
 	add_identity(writer, &outcome->identity, name_count, outcome->psk_identity[0] != '\0');
 }
@@ -202,6 +203,8 @@ static void reply_finish(struct reply *reply, const char *operation, uint64_t id
 		reply_add_fd(reply, &names, HANDSHAKE_DESCRIPTOR_RELAY, take(&outcome->relay_fd));
 		reply_add_fd(reply, &names, HANDSHAKE_DESCRIPTOR_RELAY_STATE,
 			     take(&outcome->relay_state_fd));
+		reply_add_fd(reply, &names, HANDSHAKE_DESCRIPTOR_RELAY_CONTROL,
+			     take(&outcome->relay_control_fd));
 		if (outcome->identity.chain)
 			reply_add_fd(reply, &names, HANDSHAKE_DESCRIPTOR_CHAIN,
 				     chain_memfd(outcome->identity.chain));
@@ -226,6 +229,25 @@ void reply_build_connection(struct reply *reply, uint64_t id, struct outcome *ou
 	int fd = outcome->relay_fd < 0 ? take(connection_fd) : -1;
 
 	reply_finish(reply, HANDSHAKE_OP_CONNECTION, id, outcome, fd, peer);
+}
+
+void reply_build_update(struct reply *reply, uint64_t id, const struct key_update_result *result)
+{
+	struct message_writer *writer = &reply->writer;
+
+	reply->fd_count = 0;
+	message_begin(writer, HANDSHAKE_OP_REPLY);
+	message_add_number(writer, HANDSHAKE_KEY_ID, id);
+	add(writer, HANDSHAKE_KEY_OUTCOME, outcome_state_word(result->state));
+	if (result->state == OUTCOME_ESTABLISHED) {
+		add(writer, HANDSHAKE_KEY_UPDATED,
+		    result->received && result->transmitted ? "both"
+		    : result->received                      ? "receive"
+							    : "transmit");
+		add(writer, HANDSHAKE_KEY_TOKEN, result->token);
+	}
+	if (result->failure.class != FAILURE_NONE)
+		add_failure(writer, &result->failure);
 }
 
 void reply_build_refusal(struct reply *reply, uint64_t id, const struct failure *failure)

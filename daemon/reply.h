@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "key-update.h"
 #include "message.h"
 #include "outcome.h"
 
@@ -23,6 +24,8 @@ void reply_build(struct reply *reply, uint64_t id, struct outcome *outcome);
  * through a relay, the relay's descriptor goes in its place, and it stays the caller's. */
 void reply_build_connection(struct reply *reply, uint64_t id, struct outcome *outcome,
 			    int *connection_fd, const struct sockaddr_storage *peer);
+/* The answer to update-key. */
+void reply_build_update(struct reply *reply, uint64_t id, const struct key_update_result *result);
 /* A refusal before anything was done. */
 void reply_build_refusal(struct reply *reply, uint64_t id, const struct failure *failure);
 

@@ -200,6 +200,40 @@ static int read_psk_identity(struct request *request, const char *value, struct 
 	return 0;
 }
 
+static int read_token(struct request *request, const char *value, struct failure *failure)
+{
+	size_t length = strlen(value);
+
+	/* A token is not quoted: whoever reads the sentence need not have it. */
+	if (length == 0 || length >= sizeof(request->token)) {
+		failure_set(failure, FAILURE_REQUEST, false,
+			    "The token has %zu bytes, which none of handshaked's has: send it as "
+			    "the reply gave it",
+			    length);
+		return -1;
+	}
+	memcpy(request->token, value, length + 1);
+	return 0;
+}
+
+static int read_direction(struct request *request, const char *value, struct failure *failure)
+{
+	request->update_receive = strcmp(value, "receive") == 0 || strcmp(value, "both") == 0;
+	request->update_transmit = strcmp(value, "transmit") == 0 || strcmp(value, "both") == 0;
+	if (!request->update_receive && !request->update_transmit)
+		return refuse(failure, HANDSHAKE_KEY_DIRECTION, value,
+			      "the direction is receive, transmit or both");
+	return 0;
+}
+
+static int read_request_update(struct request *request, const char *value, struct failure *failure)
+{
+	request->request_update = strcmp(value, "yes") == 0;
+	if (!request->request_update && strcmp(value, "no") != 0)
+		return refuse(failure, HANDSHAKE_KEY_REQUEST_UPDATE, value, "yes or no is needed");
+	return 0;
+}
+
 static const struct {
 	const char *key;
 	int (*read)(struct request *, const char *, struct failure *);
@@ -214,6 +248,9 @@ static const struct {
     {HANDSHAKE_KEY_CLIENT_CERTIFICATES, read_client_certificates},
     {HANDSHAKE_KEY_DESCRIPTORS, read_descriptors},
     {HANDSHAKE_KEY_PSK_IDENTITY, read_psk_identity},
+    {HANDSHAKE_KEY_TOKEN, read_token},
+    {HANDSHAKE_KEY_DIRECTION, read_direction},
+    {HANDSHAKE_KEY_REQUEST_UPDATE, read_request_update},
 };
 
 static const struct {
@@ -221,9 +258,8 @@ static const struct {
 	enum request_operation operation;
 	unsigned descriptors;
 } operations[] = {
-    {HANDSHAKE_OP_HANDSHAKE, REQUEST_HANDSHAKE, 1},
-    {HANDSHAKE_OP_LISTEN, REQUEST_LISTEN, 1},
-    {HANDSHAKE_OP_CANCEL, REQUEST_CANCEL, 0},
+    {HANDSHAKE_OP_HANDSHAKE, REQUEST_HANDSHAKE, 1},   {HANDSHAKE_OP_LISTEN, REQUEST_LISTEN, 1},
+    {HANDSHAKE_OP_UPDATE_KEY, REQUEST_UPDATE_KEY, 1}, {HANDSHAKE_OP_CANCEL, REQUEST_CANCEL, 0},
     {HANDSHAKE_OP_STATUS, REQUEST_STATUS, 0},
 };
 
@@ -260,8 +296,8 @@ static int operation_read(const struct message *message, struct request *request
 		}
 	failure_set(
 	    failure, FAILURE_REQUEST, false,
-	    "\"%s\" is no operation that is known here; handshake, listen, cancel and status"
-	    " are",
+	    "\"%s\" is no operation that is known here; handshake, listen, update-key, cancel and"
+	    " status are",
 	    message->operation);
 	return -1;
 }
@@ -304,6 +340,16 @@ static int combination_check(const struct request *request, bool role_given,
 	if (request->operation == REQUEST_CANCEL || request->operation == REQUEST_STATUS) {
 		if (request->operation == REQUEST_CANCEL && !request->id)
 			sentence = "cancel needs the id of the request to be cancelled";
+	} else if (request->operation == REQUEST_UPDATE_KEY) {
+		if (!request->id)
+			sentence = "The request has no id; number your requests from 1";
+		else if (!request->token[0])
+			sentence = "update-key needs the token that the connection's reply gave";
+		else if (!request->update_receive && !request->update_transmit)
+			sentence = "update-key needs direction=receive, transmit or both";
+		else if (request->request_update && !request->update_transmit)
+			sentence = "request-update=yes goes with direction=transmit or both: it is "
+				   "asked for in the KeyUpdate that is sent";
 	} else if (request->operation == REQUEST_HANDSHAKE && !request->id) {
 		sentence = "The request has no id; number your requests from 1";
 	} else if (request->operation == REQUEST_HANDSHAKE && !role_given) {

@@ -16,6 +16,7 @@
 enum request_operation {
 	REQUEST_HANDSHAKE,
 	REQUEST_LISTEN,
+	REQUEST_UPDATE_KEY,
 	REQUEST_CANCEL,
 	REQUEST_STATUS,
 };
@@ -41,6 +42,10 @@ struct request {
 	bool require_client_certificate;
 	bool early_data; /* the second descriptor is a memfd: what to send in the first flight */
 	struct psk_identity psk_identity; /* size 0: the profile's */
+	/* update-key: */
+	char token[TOKEN_TEXT_SIZE]; /* "" if none */
+	bool update_receive, update_transmit;
+	bool request_update;
 };
 
 /* Who asks, as the kernel says (SO_PEERCRED, SO_PEERGROUPS), never as the caller says. */

@@ -10,6 +10,7 @@
 #include <seccomp.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -201,9 +202,14 @@ static int filter_add(scmp_filter_ctx filter, uint32_t action, const int *calls,
 	filter_add(filter, action, calls, sizeof(calls) / sizeof((calls)[0]))
 
 /* Calls that are harmless with some arguments only. */
-static int filter_add_bounded(scmp_filter_ctx filter)
+static int filter_add_bounded(scmp_filter_ctx filter, enum sandbox_kind kind)
 {
 	int r = 0;
+
+	/* How many bytes a program has written that were not read yet. */
+	if (kind == SANDBOX_RELAY)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+				     SCMP_A1(SCMP_CMP_EQ, FIONREAD, 0));
 
 	/* Memory is never writable code. */
 	r = r ? r
@@ -295,7 +301,7 @@ static int filter_install(enum sandbox_kind kind, struct problem *problem)
 	if (r == 0)
 		r = FILTER_ADD(filter, SCMP_ACT_KILL_PROCESS, calls_deadly);
 	if (r == 0)
-		r = filter_add_bounded(filter);
+		r = filter_add_bounded(filter, kind);
 	return filter_load(filter, r, problem);
 }
 

@@ -22,39 +22,14 @@
 #include "reply.h"
 #include "request.h"
 #include "socket.h"
+#include "source.h"
 #include "status.h"
 #include "turn-away.h"
 
 enum {
-	BUCKETS = 64,
 	ACCEPT_BATCH = 16, /* at once, so that one crowd does not starve the handshakes */
 	PACKET_BATCH = 16,
 	REPLY_PATIENCE = 60000, /* ms for a program to read something of what it is told */
-};
-
-/* One handshake under way. */
-struct work {
-	LIST_ENTRY(work) entry;
-	struct source *source;
-	uint64_t id;
-	int fd;     /* lent to the task */
-	bool relay; /* a place at a relay is expected for it */
-	struct handshake_task *task;
-};
-
-struct source {
-	LIST_ENTRY(source) entry;
-	struct worker *worker;
-	int fd;
-	struct caller caller;
-	struct event *readable;
-	struct outbox *outbox;
-	LIST_HEAD(work_list, work) works[BUCKETS]; /* by id */
-	unsigned work_count;
-	bool reading; /* the event is pending: not while replies wait */
-	bool leaving; /* its requests are left for the next worker */
-	bool drained; /* the end of the program's requests has been seen */
-	bool broken;  /* to be ended as soon as nobody holds it */
 };
 
 static struct log_rate refusals;
@@ -103,11 +78,12 @@ static void source_free(struct source *source)
 	struct worker *worker = source->worker;
 	struct outcome outcome;
 
-	for (size_t i = 0; i < BUCKETS; i++)
+	for (size_t i = 0; i < SOURCE_BUCKETS; i++)
 		while (!LIST_EMPTY(&source->works[i])) {
 			work_cancel(LIST_FIRST(&source->works[i]), &outcome);
 			source_give_place(source);
 		}
+	source_update_cancel_all(source);
 	outbox_free(source->outbox);
 	if (source->readable)
 		event_free(source->readable);
@@ -132,7 +108,7 @@ static bool source_hand_on(struct source *source)
 }
 
 /* The last thing in each call from the event loop: ends what has come to its end. */
-static void source_settle(struct source *source)
+void source_settle(struct source *source)
 {
 	bool idle = source->work_count == 0 && outbox_waiting(source->outbox) == 0;
 
@@ -154,7 +130,7 @@ static void source_settle(struct source *source)
 
 /* ---- Answers ------------------------------------------------------------------------------- */
 
-static void source_push(struct source *source, const struct reply *reply, bool holds_place)
+void source_push(struct source *source, const struct reply *reply, bool holds_place)
 {
 	int r =
 	    outbox_push(source->outbox, &reply->writer, reply->fds, reply->fd_count, holds_place);
@@ -167,7 +143,7 @@ static void source_push(struct source *source, const struct reply *reply, bool h
 	}
 }
 
-static void source_refuse(struct source *source, uint64_t id, const struct failure *failure)
+void source_refuse(struct source *source, uint64_t id, const struct failure *failure)
 {
 	struct reply reply;
 
@@ -193,7 +169,7 @@ static struct work *source_find(struct source *source, uint64_t id)
 {
 	struct work *work;
 
-	LIST_FOREACH(work, &source->works[id % BUCKETS], entry)
+	LIST_FOREACH(work, &source->works[id % SOURCE_BUCKETS], entry)
 	if (work->id == id)
 		return work;
 	return NULL;
@@ -237,7 +213,7 @@ static int work_start(struct source *source, uint64_t id, const struct decision 
 	work->relay = relay;
 	work->fd = *fd;
 	*fd = -1;
-	LIST_INSERT_HEAD(&source->works[id % BUCKETS], work, entry);
+	LIST_INSERT_HEAD(&source->works[id % SOURCE_BUCKETS], work, entry);
 	source->work_count++;
 	counters_add(source->worker->setup->counters, COUNTER_HANDSHAKES_UNDER_WAY, 1);
 	return 0;
@@ -414,6 +390,8 @@ static void source_packet(struct source *source, struct message *message)
 		source_refuse(source, request.id, &failure);
 	} else if (request.operation == REQUEST_HANDSHAKE) {
 		source_handshake(source, &request, &message->fds[0], message->fds[1]);
+	} else if (request.operation == REQUEST_UPDATE_KEY) {
+		source_update_key(source, &request, &message->fds[0]);
 	} else if (request.operation == REQUEST_LISTEN) {
 		source_listen(source, &request, message->fds[0]);
 	} else if (request.operation == REQUEST_CANCEL) {
@@ -563,7 +541,7 @@ static void source_end(struct source *source)
 	struct outcome outcome;
 	struct reply reply;
 
-	for (size_t i = 0; i < BUCKETS; i++)
+	for (size_t i = 0; i < SOURCE_BUCKETS; i++)
 		while (!LIST_EMPTY(&source->works[i])) {
 			uint64_t id = LIST_FIRST(&source->works[i])->id;
 

@@ -9,7 +9,7 @@ daemon = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 daemon.connect(os.environ.get("HANDSHAKED_SOCKET", "/run/handshaked/socket"))
 request = f"handshake/1 handshake\nid=1\nrole=client\nprofile={profile}\npeer-name={name}\n"
 socket.send_fds(daemon, [request.encode()], [tcp.fileno()])
-packet, descriptors, _, _ = socket.recv_fds(daemon, 16384, 4)
+packet, descriptors, _, _ = socket.recv_fds(daemon, 16384, 8)
 lines = [line.partition("=") for line in packet.decode().splitlines()[1:]]
 reply = {key: urllib.parse.unquote(value) for key, _, value in lines}
 print(*(f"{key}: {value}" for key, value in reply.items()), sep="\n", file=sys.stderr)

@@ -25,8 +25,10 @@
 /* Operations from the program. */
 #define HANDSHAKE_OP_HANDSHAKE "handshake" /* with a descriptor: a connected TCP socket */
 #define HANDSHAKE_OP_LISTEN    "listen"    /* with one descriptor: a listening TCP socket */
-#define HANDSHAKE_OP_CANCEL    "cancel" /* with id; there is no answer to it nor to the cancelled */
-#define HANDSHAKE_OP_STATUS    "status" /* the daemon's state and counters */
+#define HANDSHAKE_OP_UPDATE_KEY \
+	"update-key" /* with one descriptor: the connection's; and its token: new keys */
+#define HANDSHAKE_OP_CANCEL "cancel" /* with id; there is no answer to it nor to the cancelled */
+#define HANDSHAKE_OP_STATUS "status" /* the daemon's state and counters */
 /* Operations from the daemon. */
 #define HANDSHAKE_OP_REPLY      "reply"      /* to handshake, and to anything that was refused */
 #define HANDSHAKE_OP_LISTENING  "listening"  /* to listen: agreed */
@@ -46,6 +48,14 @@
 /* Which pre-shared key: of a request as client; in a reply the one that was used. Printable ASCII, or '#'
  * and hexadecimal digits. */
 #define HANDSHAKE_KEY_PSK_IDENTITY "psk-identity"
+
+/* Keys of update-key, and of its reply. */
+#define HANDSHAKE_KEY_TOKEN \
+	"token" /* with TLS 1.3 and kernel records: base64, opaque; in established and in update-key */
+#define HANDSHAKE_KEY_DIRECTION "direction" /* receive | transmit | both; required in update-key */
+#define HANDSHAKE_KEY_REQUEST_UPDATE \
+	"request-update"                /* yes | no: ask the peer for new keys in its direction */
+#define HANDSHAKE_KEY_UPDATED "updated" /* reply: receive | transmit | both */
 
 /* Keys of every reply and connection. */
 #define HANDSHAKE_KEY_OUTCOME "outcome" /* established | untouched | poisoned */
@@ -67,8 +77,9 @@
 #define HANDSHAKE_KEY_PEER           "peer" /* on a connection: ADDRESS:PORT, [ADDRESS6]:PORT */
 /* Early data (RFC 8446, 2.3); absent where none was offered. What was rejected is not in the stream: who
  * sent it sends it again. */
-#define HANDSHAKE_KEY_EARLY_DATA        "early-data"        /* accepted | rejected */
-#define HANDSHAKE_KEY_EARLY_DATA_REASON "early-data-reason" /* why it was rejected, if that is known */
+#define HANDSHAKE_KEY_EARLY_DATA "early-data" /* accepted | rejected */
+#define HANDSHAKE_KEY_EARLY_DATA_REASON \
+	"early-data-reason" /* why it was rejected, if that is known */
 /* The peer's certificate; absent when it sent none. */
 #define HANDSHAKE_KEY_PEER_AUTHENTICATED \
 	"peer-authenticated" /* yes: verified; no: sent none, or not verified */
@@ -86,13 +97,14 @@
  * memfd: PEM text), "early-data" (a memfd: what the client sent before the handshake was complete; it may
  * have been sent before, by anybody who saw it). A request says so too where it has more than its socket:
  * "socket,early-data" (a client's memfd: what is to be sent). */
-#define HANDSHAKE_KEY_DESCRIPTORS        "descriptors" /* names in order, separated by commas */
-#define HANDSHAKE_DESCRIPTOR_CONNECTION  "connection"
-#define HANDSHAKE_DESCRIPTOR_RELAY       "relay"
-#define HANDSHAKE_DESCRIPTOR_RELAY_STATE "relay-state"
-#define HANDSHAKE_DESCRIPTOR_CHAIN       "chain"
-#define HANDSHAKE_DESCRIPTOR_EARLY_DATA  "early-data"
-#define HANDSHAKE_DESCRIPTOR_SOCKET      "socket" /* of a request */
+#define HANDSHAKE_KEY_DESCRIPTORS          "descriptors" /* names in order, separated by commas */
+#define HANDSHAKE_DESCRIPTOR_CONNECTION    "connection"
+#define HANDSHAKE_DESCRIPTOR_RELAY         "relay"
+#define HANDSHAKE_DESCRIPTOR_RELAY_STATE   "relay-state"
+#define HANDSHAKE_DESCRIPTOR_RELAY_CONTROL "relay-control"
+#define HANDSHAKE_DESCRIPTOR_CHAIN         "chain"
+#define HANDSHAKE_DESCRIPTOR_EARLY_DATA    "early-data"
+#define HANDSHAKE_DESCRIPTOR_SOCKET        "socket" /* of a request */
 
 /* Keys on failure. */
 #define HANDSHAKE_KEY_CLASS           "class"           /* one of the classes below */
@@ -131,5 +143,15 @@
 #define HANDSHAKE_RELAY_ALERT_RECEIVED 3 /* a fatal alert of the peer: the byte below */
 #define HANDSHAKE_RELAY_ALERT_SENT     4 /* the peer broke the protocol: the alert below was sent */
 #define HANDSHAKE_RELAY_ALERT          1 /* offset of one byte: the alert's number */
+
+/*
+ * What the program may tell the relay, on the descriptor "relay-control" (SOCK_SEQPACKET): a packet of one
+ * byte, and one comes back. What was written to the relay before goes under the old key, what is written
+ * after the answer under the new one.
+ */
+#define HANDSHAKE_RELAY_UPDATE     1 /* send a KeyUpdate (TLS 1.3) */
+#define HANDSHAKE_RELAY_UPDATE_ASK 2 /* likewise, and ask the peer for one */
+#define HANDSHAKE_RELAY_AGREED     1 /* the answer: it has its place among the data */
+#define HANDSHAKE_RELAY_REFUSED    0 /* the answer: TLS 1.2, or nothing can be sent any more */
 
 #endif

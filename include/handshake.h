@@ -188,6 +188,29 @@ ssize_t handshake_sendfile(struct handshake *handshake, int fd, int file_fd, off
  * nothing is sent. EAGAIN: there was no room; call again. */
 int handshake_close_notify(struct handshake *handshake, int fd);
 
+/* ---- Keys: TLS 1.3's updates after the handshake (RFC 8446, 4.6.3) ------------------------- */
+
+enum handshake_update {
+	HANDSHAKE_UPDATE_ASK = 1, /* and ask the peer to update its own */
+};
+
+/*
+ * Has the daemon (within 5 seconds) send a KeyUpdate and go on under the next key; data that was sent before
+ * is under the old one. Nothing else may be sent on fd meanwhile. flags: of enum handshake_update. -1: EAGAIN,
+ * EINTR, ETIMEDOUT (the peer takes nothing), EHOSTDOWN (no daemon), EOPNOTSUPP (the kernel cannot: Linux
+ * 6.14; or TLS 1.2): the keys are as they were. EPROTO: they are lost; close the connection.
+ *
+ * A peer's update is followed, and answered where it asks for that, by handshake_recv. handshake_send and
+ * handshake_sendfile update the key by themselves before it has protected as much as its cipher bears, and
+ * where that cannot be done they fail with EKEYEXPIRED, long after the first attempt, instead of going on.
+ */
+int handshake_update_keys(struct handshake *handshake, int fd, unsigned int flags);
+/* Has the key updated after so many records (of 16384 bytes) instead; 0: as the cipher bears. */
+int handshake_set_update_after(struct handshake *handshake, uint64_t records);
+/* What the next update needs, sealed for the daemon; NULL: none. It changes with each update, and the one
+ * before is then of no use. To go with the socket to another program of the same user. */
+const char *handshake_token(const struct handshake *handshake);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }

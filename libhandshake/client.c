@@ -28,10 +28,11 @@ struct handshake_client {
 	char *farewell;       /* a sentence of the daemon that belonged to no request, */
 	char *farewell_class; /* its class, and whether it is worth another attempt */
 	bool farewell_retry;
+	char *path;              /* of the daemon's socket */
 	struct message incoming; /* large, hence not on the stack of a program's event loop */
 };
 
-struct handshake_client *client_adopt(int fd)
+struct handshake_client *client_adopt(int fd, const char *path)
 {
 	struct handshake_client *client = malloc(sizeof(*client));
 
@@ -43,6 +44,7 @@ struct handshake_client *client_adopt(int fd)
 	/* Not calloc: the packet's room need not be touched before a packet comes. */
 	memset(client, 0, offsetof(struct handshake_client, incoming));
 	client->fd = fd;
+	client->path = strdup(link_path(path));
 	list_init(&client->waiting);
 	list_init(&client->sent);
 	list_init(&client->ended);
@@ -57,7 +59,7 @@ struct handshake_client *handshake_client_new(const char *path)
 		errno = -fd;
 		return NULL;
 	}
-	return client_adopt(fd);
+	return client_adopt(fd, path);
 }
 
 int handshake_client_fd(const struct handshake_client *client)
@@ -304,6 +306,7 @@ static void client_take(struct handshake_client *client, struct message *message
 	if (!handshake)
 		return; /* it was cancelled */
 	result_take(handshake, message, handshake->fd, NULL);
+	result_remember_daemon(handshake, client->path);
 	client_lend(client, handshake, STAGE_ENDED);
 }
 
@@ -416,6 +419,7 @@ void handshake_client_free(struct handshake_client *client)
 	free(client->cancels);
 	free(client->farewell);
 	free(client->farewell_class);
+	free(client->path);
 	free(client);
 	errno = saved;
 }

@@ -17,6 +17,8 @@
 #define MESSAGE_HEADER_SIZE 4
 #define MESSAGE_MAX         65536 /* bytes of a message's body; tickets have some hundred */
 #define WITHOUT_DATA_MAX    128   /* alerts and messages in a row that are borne */
+#define UPDATES_MAX         8     /* KeyUpdates in a second, but for those that follow data */
+#define UPDATE_DATA         1024  /* bytes of it, for a KeyUpdate that is not counted */
 
 void control_reset(struct control *control)
 {
@@ -94,18 +96,33 @@ static int alerts_take(struct handshake *handshake, const uint8_t *bytes, size_t
 
 /* ---- Messages after the handshake: RFC 8446, 4.6; RFC 5246, 7.4.1.1 ------------------------ */
 
-/*
- * The seam for new keys: the daemon will make them from the sealed token of the connection, and the
- * call that received goes on. Until then the connection cannot be read any further.
- */
+/* Each one costs the daemon work, so that a peer may not have more done than its data deserve. */
+static bool update_is_within_rate(struct control *control)
+{
+	if (control->data_since_update >= UPDATE_DATA)
+		return true;
+	if (control->updates_expected > 0) {
+		control->updates_expected--;
+		return true;
+	}
+	if (control->updates == 0 || deadline_left(control->updates_end) == 0) {
+		control->updates_end = deadline_in(1000);
+		control->updates = 0;
+	}
+	return ++control->updates <= UPDATES_MAX;
+}
+
 int key_update_take(struct handshake *handshake, uint8_t request_update, int *ret_alert)
 {
 	if (request_update > 1)
 		return control_refuse(handshake, ALERT_ILLEGAL_PARAMETER, ret_alert,
 				      "the peer sent a KeyUpdate with a value that does not exist");
-	return control_refuse(handshake, ALERT_INTERNAL_ERROR, ret_alert,
-			      "the peer sent a KeyUpdate, and this version cannot give the kernel "
-			      "new keys yet");
+	if (!update_is_within_rate(&handshake->control))
+		return control_refuse(handshake, ALERT_UNEXPECTED_MESSAGE, ret_alert,
+				      "the peer sends KeyUpdates, too many in a second");
+	handshake->control.data_since_update = 0;
+	handshake->control.update_owed |= request_update == 1;
+	return CONTROL_UPDATE;
 }
 
 static size_t message_body_size(const struct control *control)
@@ -177,10 +194,10 @@ static int messages_take(struct handshake *handshake, const uint8_t *bytes, size
 			 int *ret_alert)
 {
 	struct control *control = &handshake->control;
-	bool renegotiation = false;
+	bool renegotiation = false, update = false;
 	int next = CONTROL_GO_ON;
 
-	while (size > 0 && next >= 0) {
+	while (size > 0 && next >= 0 && !update) {
 		size_t step = 1;
 
 		if (control->message_length < MESSAGE_HEADER_SIZE) {
@@ -201,8 +218,13 @@ static int messages_take(struct handshake *handshake, const uint8_t *bytes, size
 		    control->message_rest == 0) {
 			next = message_end(handshake, ret_alert);
 			renegotiation |= next == CONTROL_NO_RENEG;
+			update = next == CONTROL_UPDATE;
 		}
 	}
+	/* What follows in this record would be under the old key: RFC 8446, 5.1. */
+	if (update && size > 0)
+		return control_refuse(handshake, ALERT_UNEXPECTED_MESSAGE, ret_alert,
+				      "the peer sent something behind a KeyUpdate in one record");
 	return next >= 0 && renegotiation ? CONTROL_NO_RENEG : next;
 }
 
@@ -242,5 +264,8 @@ int control_take_data(struct handshake *handshake, size_t size, int *ret_alert)
 	if (size == 0)
 		return control_count(handshake, ret_alert);
 	control->without_data = 0;
+	control->data_since_update += size < UPDATE_DATA ? size : UPDATE_DATA;
+	if (control->data_since_update > UPDATE_DATA)
+		control->data_since_update = UPDATE_DATA;
 	return CONTROL_GO_ON;
 }

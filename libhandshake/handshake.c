@@ -20,6 +20,7 @@ struct handshake *handshake_new(void)
 	handshake->role = HANDSHAKE_CLIENT;
 	memcpy(handshake->profile, "default", sizeof("default"));
 	handshake->relay_state = -1;
+	handshake->relay_control = -1;
 	handshake->fd = -1;
 	list_init(&handshake->node);
 	return handshake;
@@ -36,6 +37,7 @@ void handshake_free(struct handshake *handshake)
 	result_reset(handshake);
 	free(handshake->alpn);
 	early_data_done(&handshake->offer);
+	free(handshake->daemon_path);
 	free(handshake);
 	errno = saved;
 }

@@ -38,6 +38,10 @@ struct result_field {
 	const char *key, *value;
 };
 
+struct deadline {
+	int64_t at; /* milliseconds of CLOCK_MONOTONIC */
+};
+
 /* What arrived between the data: alerts and messages after the handshake. See control.c. */
 struct control {
 	bool peer_closed; /* close_notify came: end-of-file for good */
@@ -54,6 +58,15 @@ struct control {
 	size_t message_rest;
 	unsigned int without_data; /* alerts and messages in a row, with no data between */
 	uint64_t tickets;          /* NewSessionTickets that were set aside */
+	bool update_owed; /* the peer asked for a KeyUpdate of ours: before the next data */
+	/* For the limit on received KeyUpdates: */
+	size_t data_since_update; /* bytes that came since the last one, as far as they matter */
+	unsigned int updates_expected; /* that we asked for, which are not counted */
+	unsigned int updates;          /* within the second that began at */
+	struct deadline updates_end;
+	/* Under the key that we send with: */
+	uint64_t records_checked, records_since; /* what the kernel told, and what was sent since */
+	uint64_t update_again_at;                /* after an update failed */
 };
 
 /* Bytes of the object's own. */
@@ -67,6 +80,7 @@ struct handshake {
 	enum handshake_role role;
 	enum handshake_records records;
 	bool require_client_certificate;
+	uint64_t update_after; /* records; 0: what the cipher bears */
 	uint32_t timeout_ms;
 	char profile[HANDSHAKE_PROFILE_NAME_SIZE];
 	char psk_identity[HANDSHAKE_PSK_IDENTITY_SIZE];
@@ -93,8 +107,11 @@ struct handshake {
 
 	/* the connection */
 	enum path path;
-	int relay_state; /* the memfd of struct handshake_relay_state, -1 */
+	int relay_state;   /* the memfd of struct handshake_relay_state, -1 */
+	int relay_control; /* -1 */
 	struct control control;
+	char *daemon_path; /* of the daemon that made it; NULL: the usual one */
+	char *token;       /* for its next key update; NULL: none */
 };
 
 /* ---- error.c: sentences, and which errno a class is ---- */
@@ -120,6 +137,9 @@ void result_fail(struct handshake *handshake, enum handshake_outcome outcome, co
  * caller's number, that a relay takes over; or -1 and *ret_fd is the connection's descriptor. */
 void result_take(struct handshake *handshake, struct message *message, int fd, int *ret_fd);
 
+/* Where the daemon is that the connection's keys can be updated with. */
+void result_remember_daemon(struct handshake *handshake, const char *path);
+
 /* ---- request.c ---- */
 
 void request_write(struct message_writer *writer, const char *operation, uint64_t id,
@@ -136,10 +156,6 @@ int early_data_open(const struct handshake *handshake);
 const char *early_data_read(struct early_data *early, int fd);
 
 /* ---- deadline.c ---- */
-
-struct deadline {
-	int64_t at; /* milliseconds of CLOCK_MONOTONIC */
-};
 
 struct deadline deadline_in(int64_t milliseconds);
 /* Milliseconds that are left, 0 when it has passed; fits what poll takes. */
@@ -160,7 +176,7 @@ int link_wait(int fd, short events, struct deadline deadline);
 /* ---- client.c ---- */
 
 /* Takes the descriptor, also on failure. NULL: no memory. */
-struct handshake_client *client_adopt(int fd);
+struct handshake_client *client_adopt(int fd, const char *path);
 
 /* ---- socket.c ---- */
 
@@ -179,6 +195,7 @@ enum control_next {
 	CONTROL_GO_ON = 0,    /* receive further */
 	CONTROL_END = 1,      /* the peer said close_notify */
 	CONTROL_NO_RENEG = 2, /* go on; the peer is owed the warning no_renegotiation */
+	CONTROL_UPDATE = 3,   /* go on with new keys: key_update_follow */
 			      /* negative errno: receiving has ended, handshake_error() says why */
 };
 
@@ -194,6 +211,20 @@ int control_fail(struct handshake *handshake, int error, const char *format, ...
 void control_reset(struct control *control);
 /* A KeyUpdate (RFC 8446, 4.6.3) was received. As control_take. */
 int key_update_take(struct handshake *handshake, uint8_t request_update, int *ret_alert);
+
+/* ---- key-update.c ---- */
+
+/* The peer has gone on to its next key: have the kernel do so, and answer where that was asked for. 0, or
+ * -errno: receiving has ended. */
+int key_update_follow(struct handshake *handshake, int fd);
+/* Before something is sent: the answer that is owed, or an update because the key is worn. 0 and how many
+ * bytes may be sent until this is called again; or -errno. */
+int key_update_before_send(struct handshake *handshake, int fd, uint64_t *ret_bytes);
+/* After something was sent. */
+void key_update_count(struct handshake *handshake, size_t bytes);
+/* The kernel waits for a new key though there was no KeyUpdate (it looks at a record's first byte alone):
+ * gives it the old one again. 0 or -errno. */
+int key_update_resume(int fd);
 
 /* ---- alert.c ---- */
 

@@ -22,6 +22,7 @@ struct handshake_listener {
 	/* A connection that overtook the daemon's agreement. */
 	struct handshake *early;
 	int early_fd;
+	char *path; /* of the daemon's socket */
 	struct message incoming;
 };
 
@@ -43,7 +44,8 @@ static int descriptor_make_blocking(int fd)
 }
 
 /* Makes a connection of the packet. -EPROTO: the daemon sent what cannot be followed. */
-static int connection_take(struct message *message, struct handshake **ret_handshake, int *ret_fd)
+static int connection_take(struct handshake_listener *listener, struct handshake **ret_handshake,
+			   int *ret_fd)
 {
 	_cleanup_(handshake_done) struct handshake *handshake = handshake_new();
 	_cleanup_close_ int fd = -1;
@@ -52,7 +54,8 @@ static int connection_take(struct message *message, struct handshake **ret_hands
 	if (!handshake)
 		return -ENOMEM;
 	handshake->role = HANDSHAKE_SERVER;
-	result_take(handshake, message, -1, &fd);
+	result_take(handshake, &listener->incoming, -1, &fd);
+	result_remember_daemon(handshake, listener->path);
 	if (handshake->outcome != HANDSHAKE_ESTABLISHED)
 		return handshake->failure_errno == EMFILE ? -EMFILE : -EPROTO;
 	r = descriptor_make_blocking(fd);
@@ -120,7 +123,7 @@ static int listener_hear(struct handshake_listener *listener, struct handshake *
 		r = -EPROTO; /* a listening socket cannot become that */
 	} else if (r == 0 && listener_got(listener, HANDSHAKE_OP_CONNECTION)) {
 		/* It overtook the agreement. Losing it for want of descriptors is no refusal. */
-		r = connection_take(&listener->incoming, &listener->early, &listener->early_fd);
+		r = connection_take(listener, &listener->early, &listener->early_fd);
 		if (r != -EPROTO)
 			return 0;
 	} else if (r == 0) {
@@ -196,6 +199,7 @@ struct handshake_listener *handshake_listener_new(const char *path, struct hands
 	memset(listener, 0, offsetof(struct handshake_listener, incoming));
 	listener->fd = -1;
 	listener->early_fd = -1;
+	listener->path = strdup(link_path(path));
 	if (listener_begin(listener, path, request, listening_fd) < 0) {
 		handshake_listener_free(listener);
 		errno = request->failure_errno;
@@ -215,6 +219,7 @@ void handshake_listener_free(struct handshake_listener *listener)
 		close(listener->early_fd);
 	if (listener->fd >= 0)
 		close(listener->fd);
+	free(listener->path);
 	free(listener);
 	errno = saved;
 }
@@ -243,7 +248,7 @@ int handshake_listener_accept(struct handshake_listener *listener, struct handsh
 		r = listener_receive(listener);
 		connection = r == 0 && listener_got(listener, HANDSHAKE_OP_CONNECTION);
 		if (connection)
-			r = connection_take(&listener->incoming, ret_handshake, ret_fd);
+			r = connection_take(listener, ret_handshake, ret_fd);
 		else if (r == 0 && listener_got(listener, HANDSHAKE_OP_REPLY))
 			r = -EPIPE; /* the daemon takes its agreement back */
 		message_done(&listener->incoming);

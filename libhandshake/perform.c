@@ -48,7 +48,7 @@ static void perform_run(struct handshake *handshake, const char *path, int fd)
 	daemon = link_connect(path, &deadline);
 	if (daemon < 0)
 		return link_fail(handshake, path, -daemon);
-	client = client_adopt(daemon);
+	client = client_adopt(daemon, path);
 	if (!client)
 		return request_fail(handshake, ENOMEM);
 	if (handshake_client_start(client, handshake, fd) < 0)

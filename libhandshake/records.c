@@ -71,9 +71,8 @@ static int kernel_fail_receive(struct handshake *handshake, int error, int *ret_
 	    {EBADMSG, ALERT_BAD_RECORD_MAC, "a record was forged or damaged on its way"},
 	    {EMSGSIZE, ALERT_RECORD_OVERFLOW, "the peer sent a record that is too large"},
 	    {EINVAL, ALERT_PROTOCOL_VERSION, "the peer sent what is not a TLS record"},
-	    {EKEYEXPIRED, ALERT_INTERNAL_ERROR,
-	     "the peer has changed its key, and this version cannot give the kernel new ones "
-	     "yet"},
+	    {EKEYEXPIRED, ALERT_UNEXPECTED_MESSAGE,
+	     "the peer sent what is no message of this version of TLS"},
 	};
 
 	if (error == EAGAIN || error == EINTR)
@@ -101,6 +100,9 @@ static ssize_t kernel_step(struct handshake *handshake, int fd, void *buffer, si
 
 	*ret_next = CONTROL_GO_ON;
 	*ret_alert = -1;
+	/* The first byte of a handshake record was that of a KeyUpdate, but it was none, or not all. */
+	if (n == -EKEYEXPIRED && key_update_resume(fd) == 0)
+		return 0;
 	if (n < 0)
 		*ret_next = kernel_fail_receive(handshake, (int)-n, ret_alert);
 	else if (type < 0 && n == 0)
@@ -126,6 +128,11 @@ static ssize_t kernel_recv(struct handshake *handshake, int fd, void *buffer, si
 		/* Courtesies, not promises: where there is no room for them they are left out. */
 		if (next == CONTROL_NO_RENEG && !handshake->control.close_sent)
 			alert_send(fd, ALERT_WARNING, ALERT_NO_RENEGOTIATION, MSG_DONTWAIT);
+		if (next == CONTROL_UPDATE) {
+			next = key_update_follow(handshake, fd);
+			if (next < 0)
+				alert = ALERT_INTERNAL_ERROR;
+		}
 		if (alert >= 0 && !handshake->control.close_sent)
 			alert_send(fd, ALERT_FATAL, (uint8_t)alert, MSG_DONTWAIT);
 		if (next < 0)
@@ -238,12 +245,18 @@ int records_fail_send(struct handshake *handshake, int error)
 ssize_t handshake_send(struct handshake *handshake, int fd, const void *buffer, size_t size)
 {
 	int r = records_can_send(handshake);
+	uint64_t room = 0;
 	ssize_t n;
 
+	if (r == 0)
+		r = key_update_before_send(handshake, fd, &room);
 	if (r < 0)
 		return records_fail(-r);
-	n = send(fd, buffer, size, MSG_NOSIGNAL);
-	return n < 0 ? records_fail(-records_fail_send(handshake, errno)) : n;
+	n = send(fd, buffer, size < room ? size : (size_t)room, MSG_NOSIGNAL);
+	if (n < 0)
+		return records_fail(-records_fail_send(handshake, errno));
+	key_update_count(handshake, (size_t)n);
+	return n;
 }
 
 int handshake_close_notify(struct handshake *handshake, int fd)

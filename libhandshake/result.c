@@ -19,10 +19,14 @@ void result_reset(struct handshake *handshake)
 	control_reset(&handshake->control);
 	if (handshake->relay_state >= 0)
 		close(fd_take(&handshake->relay_state));
+	if (handshake->relay_control >= 0)
+		close(fd_take(&handshake->relay_control));
 	handshake->path = PATH_NONE;
 	free(handshake->chain);
 	handshake->chain = NULL;
 	early_data_done(&handshake->early);
+	free(handshake->token);
+	handshake->token = NULL;
 	free(handshake->fields);
 	handshake->fields = NULL;
 	handshake->field_count = 0;
@@ -92,7 +96,7 @@ static void result_break(struct handshake *handshake, const char *sentence)
 /* ---- The descriptors of a message ---------------------------------------------------------- */
 
 struct descriptors {
-	int connection, relay, relay_state, chain, early_data;
+	int connection, relay, relay_state, relay_control, chain, early_data;
 };
 
 static void descriptors_done(struct descriptors *descriptors)
@@ -100,6 +104,7 @@ static void descriptors_done(struct descriptors *descriptors)
 	cleanup_close(&descriptors->connection);
 	cleanup_close(&descriptors->relay);
 	cleanup_close(&descriptors->relay_state);
+	cleanup_close(&descriptors->relay_control);
 	cleanup_close(&descriptors->chain);
 	cleanup_close(&descriptors->early_data);
 }
@@ -113,6 +118,7 @@ static int *descriptor_named(struct descriptors *descriptors, const char *name, 
 	    {HANDSHAKE_DESCRIPTOR_CONNECTION, &descriptors->connection},
 	    {HANDSHAKE_DESCRIPTOR_RELAY, &descriptors->relay},
 	    {HANDSHAKE_DESCRIPTOR_RELAY_STATE, &descriptors->relay_state},
+	    {HANDSHAKE_DESCRIPTOR_RELAY_CONTROL, &descriptors->relay_control},
 	    {HANDSHAKE_DESCRIPTOR_CHAIN, &descriptors->chain},
 	    {HANDSHAKE_DESCRIPTOR_EARLY_DATA, &descriptors->early_data},
 	};
@@ -202,6 +208,7 @@ static const char *connection_adopt(struct handshake *handshake, struct descript
 	}
 	handshake->path = relay ? PATH_RELAY : PATH_KERNEL;
 	handshake->relay_state = relay ? fd_take(&descriptors->relay_state) : -1;
+	handshake->relay_control = relay ? fd_take(&descriptors->relay_control) : -1;
 	return NULL;
 }
 
@@ -216,7 +223,7 @@ static bool value_is(const struct message *message, const char *key, const char 
 static const char *established_take(struct handshake *handshake, struct message *message, int fd,
 				    int *ret_fd)
 {
-	_cleanup_(descriptors_done) struct descriptors descriptors = {-1, -1, -1, -1, -1};
+	_cleanup_(descriptors_done) struct descriptors descriptors = {-1, -1, -1, -1, -1, -1};
 	bool relay = value_is(message, HANDSHAKE_KEY_TRANSMIT, "relay") ||
 		     value_is(message, HANDSHAKE_KEY_RECEIVE, "relay");
 	const char *wrong;
@@ -267,12 +274,21 @@ static int reply_store(struct handshake *handshake, const struct message *messag
 
 	for (size_t i = 0; i < message->field_count; i++) {
 		if (strcmp(message->fields[i].key, HANDSHAKE_KEY_ID) == 0 ||
-		    strcmp(message->fields[i].key, HANDSHAKE_KEY_DESCRIPTORS) == 0)
+		    strcmp(message->fields[i].key, HANDSHAKE_KEY_DESCRIPTORS) == 0 ||
+		    strcmp(message->fields[i].key, HANDSHAKE_KEY_TOKEN) == 0)
 			continue;
 		fields[count].key = message->fields[i].key;
 		fields[count++].value = message->fields[i].value;
 	}
 	return fields_store(handshake, fields, count);
+}
+
+/* It changes with each key update, so it is none of the fields. */
+static void token_store(struct handshake *handshake, const struct message *message)
+{
+	const char *token = message_get(message, HANDSHAKE_KEY_TOKEN, 0);
+
+	handshake->token = token ? strdup(token) : NULL;
 }
 
 void result_take(struct handshake *handshake, struct message *message, int fd, int *ret_fd)
@@ -294,7 +310,7 @@ void result_take(struct handshake *handshake, struct message *message, int fd, i
 		if (wrong)
 			return result_break(handshake, wrong);
 		handshake->outcome = HANDSHAKE_ESTABLISHED;
-		return;
+		return token_store(handshake, message);
 	}
 	if (!value_is(message, HANDSHAKE_KEY_OUTCOME, "untouched") &&
 	    !value_is(message, HANDSHAKE_KEY_OUTCOME, "poisoned"))
@@ -306,6 +322,12 @@ void result_take(struct handshake *handshake, struct message *message, int fd, i
 	handshake->may_retry = value_is(message, HANDSHAKE_KEY_RETRY, "yes");
 	sentence = message_get(message, HANDSHAKE_KEY_ERROR, 0);
 	error_set(handshake, 0, "%s", sentence ? sentence : "the daemon gave no reason");
+}
+
+void result_remember_daemon(struct handshake *handshake, const char *path)
+{
+	free(handshake->daemon_path);
+	handshake->daemon_path = path && handshake->token ? strdup(path) : NULL;
 }
 
 /* ---- Getters ------------------------------------------------------------------------------- */

@@ -91,7 +91,9 @@ ssize_t handshake_sendfile(struct handshake *handshake, int fd, int file_fd, off
 			   size_t count)
 {
 	struct pipe_guard guard;
-	ssize_t n, rest;
+	ssize_t n, sent = 0;
+	size_t rest = 0;
+	uint64_t room = 0;
 
 	n = records_can_send(handshake);
 	if (n == 0) {
@@ -102,16 +104,30 @@ ssize_t handshake_sendfile(struct handshake *handshake, int fd, int file_fd, off
 				  "offset %lld",
 				  file_fd, (long long)*offset);
 	}
-	if (n > 0) {
-		rest = n;
+	if (n > 0)
+		rest = (size_t)n;
+	while (n >= 0 && (size_t)sent < rest) {
+		size_t step = rest - (size_t)sent;
+
+		n = key_update_before_send(handshake, fd, &room);
+		if (n < 0)
+			break;
+		if (step > room)
+			step = (size_t)room;
 		pipe_hold(&guard);
-		n = file_send(fd, file_fd, offset, (size_t)rest);
-		pipe_release(&guard, n < rest);
+		n = file_send(fd, file_fd, offset, step);
+		pipe_release(&guard, n < (ssize_t)step);
 		if (n < 0)
 			records_fail_send(handshake, (int)-n);
+		else
+			key_update_count(handshake, (size_t)n);
+		if (n > 0)
+			sent += n;
+		if (n < (ssize_t)step)
+			break;
 	}
-	if (n >= 0)
-		return n;
+	if (n >= 0 || sent > 0)
+		return sent;
 	errno = (int)-n;
 	return -1;
 }

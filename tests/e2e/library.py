@@ -4,7 +4,8 @@
 import ctypes
 import os
 import pathlib
-from ctypes import c_char_p, c_int, c_int64, c_short, c_size_t, c_ssize_t, c_uint32, c_void_p
+from ctypes import c_char_p, c_int, c_int64, c_short, c_size_t, c_ssize_t, c_uint, c_uint32, c_uint64, \
+    c_void_p
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -57,6 +58,9 @@ def _load():
         ("handshake_send", c_ssize_t, c_void_p, c_int, c_char_p, c_size_t),
         ("handshake_sendfile", c_ssize_t, c_void_p, c_int, c_int, p(c_int64), c_size_t),
         ("handshake_close_notify", c_int, c_void_p, c_int),
+        ("handshake_update_keys", c_int, c_void_p, c_int, c_uint),
+        ("handshake_set_update_after", c_int, c_void_p, c_uint64),
+        ("handshake_token", c_char_p, c_void_p),
     ):
         function = getattr(library, name)
         function.restype = result
@@ -195,7 +199,21 @@ class Handshake:
         if lib().handshake_close_notify(self.pointer, fd) < 0:
             raise _error(self.error)
 
+    def update_keys(self, fd, ask=False):
+        if lib().handshake_update_keys(self.pointer, fd, 1 if ask else 0) < 0:
+            raise _error(self.error)
+
+    def set_update_after(self, records):
+        self._check(lib().handshake_set_update_after(self.pointer, records))
+
+    @property
+    def token(self):
+        value = lib().handshake_token(self.pointer)
+        return None if value is None else value.decode()
+
     def __repr__(self):
+        if not self.pointer:
+            return "<freed>"
         return f"<{self.outcome} {self.error!r} {self.results()}>"
 
 

@@ -383,36 +383,6 @@ def test_tickets_of_a_server_are_set_aside(s_server_connection):
     assert read_until(handshake, fd, b"\n") == b"second words\n"
 
 
-@pytest.mark.parametrize("command", (b"k", b"K"))
-@pytest.mark.parametrize("side", ("s_client", "s_server"))
-def test_relay_follows_key_updates(side, command, relay_records, request):
-    handshake, fd, program = request.getfixturevalue(side + "_connection")
-    for i in range(5):
-        program.line(command)
-        program.line(b"words %d" % i)
-        assert read_until(handshake, fd, b"\n") == b"words %d\n" % i
-        handshake.sendall(fd, b"answer %d\n" % i)
-    output = b""
-    while b"answer 4\n" not in output:
-        more = program.program.process.stdout.read(4096)
-        assert more, output
-        output += more
-    assert all(b"answer %d\n" % i in output for i in range(5))
-
-
-@pytest.mark.parametrize("side", ("s_client", "s_server"))
-def test_key_update_with_kernel_records_is_a_clear_error(side, kernel_records, request):
-    handshake, fd, program = request.getfixturevalue(side + "_connection")
-    program.line(b"before")
-    assert read_until(handshake, fd, b"\n") == b"before\n"
-    program.line(b"k")
-    program.line(b"after")
-    with pytest.raises(OSError) as refused:
-        handshake.recv(fd)
-    assert refused.value.errno == errno.EPROTO
-    assert "KeyUpdate" in handshake.error, handshake.error
-
-
 @pytest.mark.bulk
 @pytest.mark.timeout(300 * SLOW)
 def test_64_mib_through_each_direction_of_a_program(connect):

@@ -245,5 +245,6 @@ int engine_take_relayed(struct engine *engine, struct relay_request *ret_request
 	memcpy(fds, CMSG_DATA(&control.header), sizeof(fds));
 	close(fds[1]);
 	close(fds[2]);
+	close(fds[3]);
 	return fds[0];
 }

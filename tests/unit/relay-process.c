@@ -125,12 +125,15 @@ void relay_stop(struct relay *relay)
 
 void connection_hand_over(struct connection *connection, const struct relay *relay)
 {
+	struct relay_ends ends;
 	char reason[256] = "";
 
 	assert_int_equal(offload_relay_start(relay->socket, getuid(), connection->link.our_fd,
-					     &connection->link.keys, &connection->program,
-					     &connection->state, reason, sizeof(reason)),
+					     &connection->link.keys, &ends, reason, sizeof(reason)),
 			 0);
+	connection->program = ends.program;
+	connection->state = ends.state;
+	connection->control = ends.control;
 	close(connection->link.our_fd);
 	connection->link.our_fd = -1;
 }
@@ -148,6 +151,7 @@ void connection_close(struct connection *connection)
 	if (connection->program >= 0)
 		close(connection->program);
 	close(connection->state);
+	close(connection->control);
 }
 
 static int event_of(const struct connection *connection)

@@ -40,6 +40,7 @@ struct connection {
 	struct fixture_link link; /* our_fd: -1, as if the program had replaced it */
 	int program;              /* -1 when the test has closed it */
 	int state;
+	int control;
 };
 
 /* Has the relay take the link, as a worker does, and closes our_fd. */

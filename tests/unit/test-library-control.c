@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* links: libhandshake/alert.o libhandshake/client.o libhandshake/control.o libhandshake/deadline.o libhandshake/early-data.o */
-/* links: libhandshake/error.o libhandshake/handshake.o libhandshake/link.o libhandshake/listener.o */
+/* links: libhandshake/error.o libhandshake/handshake.o libhandshake/key-update.o libhandshake/link.o libhandshake/listener.o */
 /* links: libhandshake/message.o libhandshake/perform.o libhandshake/records.o libhandshake/request.o */
 /* links: libhandshake/result.o libhandshake/sendfile.o libhandshake/socket.o */
 /* Records without data, fed in every cut: what each means, and that none keeps the caller busy. */
@@ -154,7 +154,7 @@ static void a_ticket_too_large_is_refused(void **state)
 	assert_int_equal(FEED(RECORD_HANDSHAKE, "\4\xff\xff\xff"), -EPROTO);
 }
 
-static void a_key_update_is_found_behind_a_ticket_and_cannot_be_followed_yet(void **state)
+static void a_key_update_is_found_however_it_is_cut(void **state)
 {
 	static const char both[] = TICKET KEY_UPDATE;
 	const size_t size = sizeof(both) - 1;
@@ -164,17 +164,43 @@ static void a_key_update_is_found_behind_a_ticket_and_cannot_be_followed_yet(voi
 		begin(HANDSHAKE_CLIENT, "TLS1.3");
 		if (cut)
 			assert_int_equal(feed(RECORD_HANDSHAKE, both, cut), CONTROL_GO_ON);
-		assert_int_equal(feed(RECORD_HANDSHAKE, both + cut, size - cut), -EPROTO);
-		assert_says(h, "KeyUpdate");
-		assert_int_equal(alert, ALERT_INTERNAL_ERROR);
-		assert_int_equal(h->control.failure, EPROTO);
+		assert_int_equal(feed(RECORD_HANDSHAKE, both + cut, size - cut), CONTROL_UPDATE);
+		assert_false(h->control.update_owed);
+		assert_int_equal(h->control.failure, 0);
 	}
+	begin(HANDSHAKE_SERVER, "TLS1.3");
+	assert_int_equal(FEED(RECORD_HANDSHAKE, "\x18\0\0\1\1"), CONTROL_UPDATE);
+	assert_true(h->control.update_owed);
+	begin(HANDSHAKE_CLIENT, "TLS1.3");
+	assert_int_equal(FEED(RECORD_HANDSHAKE, KEY_UPDATE TICKET), -EPROTO);
+	assert_int_equal(alert, ALERT_UNEXPECTED_MESSAGE);
 	begin(HANDSHAKE_SERVER, "TLS1.3");
 	assert_int_equal(FEED(RECORD_HANDSHAKE, "\x18\0\0\1\2"), -EPROTO);
 	assert_int_equal(alert, ALERT_ILLEGAL_PARAMETER);
 	begin(HANDSHAKE_SERVER, "TLS1.3");
 	assert_int_equal(FEED(RECORD_HANDSHAKE, "\x18\0\0\2\0\0"), -EPROTO);
 	assert_int_equal(alert, ALERT_DECODE_ERROR);
+}
+
+static void key_updates_are_limited_but_for_those_that_follow_data(void **state)
+{
+	int next = CONTROL_UPDATE, count = 0;
+
+	(void)state;
+	begin(HANDSHAKE_SERVER, "TLS1.3");
+	for (int i = 0; i < 1000; i++) {
+		assert_int_equal(FEED(RECORD_HANDSHAKE, KEY_UPDATE), CONTROL_UPDATE);
+		assert_int_equal(control_take_data(h, 512, &alert), CONTROL_GO_ON);
+		assert_int_equal(control_take_data(h, 512, &alert), CONTROL_GO_ON);
+	}
+	while (next == CONTROL_UPDATE && count++ < 100) {
+		assert_int_equal(control_take_data(h, 1, &alert), CONTROL_GO_ON);
+		next = FEED(RECORD_HANDSHAKE, KEY_UPDATE);
+	}
+	assert_int_equal(next, -EPROTO);
+	assert_in_range(count, 8, 18); /* a second may have ended meanwhile */
+	assert_int_equal(alert, ALERT_UNEXPECTED_MESSAGE);
+	assert_says(h, "too many in a second");
 }
 
 static void messages_that_have_no_place_are_refused(void **state)
@@ -257,7 +283,8 @@ int main(void)
 	    T(empty_data_is_borne_but_not_without_end),
 	    T(tickets_are_set_aside_however_they_are_cut),
 	    T(a_ticket_too_large_is_refused),
-	    T(a_key_update_is_found_behind_a_ticket_and_cannot_be_followed_yet),
+	    T(a_key_update_is_found_however_it_is_cut),
+	    T(key_updates_are_limited_but_for_those_that_follow_data),
 	    T(messages_that_have_no_place_are_refused),
 	    T(renegotiation_is_declined_and_the_connection_goes_on),
 	    T(nothing_comes_amid_a_message),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* links: libhandshake/alert.o libhandshake/client.o libhandshake/control.o libhandshake/deadline.o libhandshake/early-data.o */
-/* links: libhandshake/error.o libhandshake/handshake.o libhandshake/link.o libhandshake/listener.o */
+/* links: libhandshake/error.o libhandshake/handshake.o libhandshake/key-update.o libhandshake/link.o libhandshake/listener.o */
 /* links: libhandshake/message.o libhandshake/perform.o libhandshake/records.o libhandshake/request.o */
 /* links: libhandshake/result.o libhandshake/sendfile.o libhandshake/socket.o */
 /* Receiving and sending on both record paths. The kernel's records are played by recvmsg and sendmsg
@@ -309,7 +309,7 @@ static void what_the_kernel_refuses_is_told_to_the_caller_and_the_peer(void **st
 	    {{FAILURE, "", EBADMSG}, 20},
 	    {{FAILURE, "", EMSGSIZE}, 22},
 	    {{FAILURE, "", EINVAL}, 70},
-	    {{FAILURE, "", EKEYEXPIRED}, 80},
+	    {{FAILURE, "", EKEYEXPIRED}, 10},
 	    {RECORD(RECORD_HANDSHAKE, "\x18\0\0\1\0"), 80}, /* KeyUpdate */
 	    {RECORD(20, "\1"), 10},
 	};

@@ -154,7 +154,7 @@ static void makes_an_update_that_asks_for_none(void **state)
 	unsigned actions;
 
 	(void)state;
-	post_handshake_key_update(message);
+	post_handshake_key_update(message, false);
 	assert_int_equal(read_once(CONFIG_TLS13, true, message, sizeof(message), &actions), 0);
 	assert_int_equal(actions, POST_HANDSHAKE_UPDATE_RECEIVE);
 }

@@ -325,7 +325,7 @@ static void follows_key_updates_as_gnutls_does(void **state)
 			content = listen_to(&link, &receive);
 			assert_memory_equal(content.data, "after", 5);
 			/* Ours: */
-			post_handshake_key_update(message);
+			post_handshake_key_update(message, false);
 			memcpy(record + record_layer_prefix(&transmit), message, sizeof(message));
 			ssize_t sealed =
 			    record_layer_seal(&transmit, RECORD_HANDSHAKE, record, sizeof(message));

@@ -79,11 +79,11 @@ static void assert_takes_no_more(const struct relay *relay)
 {
 	struct fixture_link late;
 	char reason[256];
-	int program, state;
+	struct relay_ends ends;
 
 	fixture_link_open(&late, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
 	assert_int_equal(offload_relay_start(relay->socket, getuid(), late.our_fd, &late.keys,
-					     &program, &state, reason, sizeof(reason)),
+					     &ends, reason, sizeof(reason)),
 			 -EPIPE);
 	fixture_link_close(&late);
 }
