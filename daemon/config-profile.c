@@ -10,7 +10,6 @@
 
 enum {
 	PROFILES_MAX = 1024,
-	ALLOW_MAX = 256,
 	ALPN_MAX = 8,       // What GnuTLS 3.7 holds: eight names
 	ALPN_NAME_MAX = 31, // of 31 bytes.
 	TIMEOUT_DEFAULT_MS = 10000,
@@ -66,55 +65,9 @@ static int cipher_add(struct config_reader *reader, const char *word)
 	return 0;
 }
 
-static int allow_user(struct config_reader *reader, const char *name)
-{
-	struct config_allow *allow = &reader->profile->allow;
-	gid_t ignored;
-	uid_t *larger;
-
-	if (allow->user_count == ALLOW_MAX)
-		return config_problem(reader, "allow: at most %d users; use a group", ALLOW_MAX);
-	larger = config_grow(reader, allow->users, allow->user_count, sizeof(*larger));
-	if (!larger)
-		return -1;
-	allow->users = larger;
-	if (config_value_user(reader, name, &allow->users[allow->user_count], &ignored) < 0)
-		return -1;
-	allow->user_count++;
-	return 0;
-}
-
-static int allow_group(struct config_reader *reader, const char *name)
-{
-	struct config_allow *allow = &reader->profile->allow;
-	gid_t *larger;
-
-	if (allow->group_count == ALLOW_MAX)
-		return config_problem(reader, "allow: at most %d groups", ALLOW_MAX);
-	larger = config_grow(reader, allow->groups, allow->group_count, sizeof(*larger));
-	if (!larger)
-		return -1;
-	allow->groups = larger;
-	if (config_value_group(reader, name, &allow->groups[allow->group_count]) < 0)
-		return -1;
-	allow->group_count++;
-	return 0;
-}
-
 static int allow_add(struct config_reader *reader, const char *word)
 {
-	if (!strcmp(word, "everyone")) {
-		reader->profile->allow.everyone = true;
-		return 0;
-	}
-	if (!strncmp(word, "user:", 5) && word[5])
-		return allow_user(reader, word + 5);
-	if (!strncmp(word, "group:", 6) && word[6])
-		return allow_group(reader, word + 6);
-	return config_problem(reader,
-			      "allow: \"%s\" is not understood; write user:NAME, group:NAME or"
-			      " everyone",
-			      word);
+	return config_allow_add(reader, &reader->profile->allow, word);
 }
 
 static int read_alpn(struct config_reader *reader, const char *value)
@@ -262,7 +215,6 @@ void config_profile_done(struct config_profile *profile)
 	for (size_t i = 0; i < profile->alpn_count; i++)
 		free(profile->alpn[i]);
 	free(profile->alpn);
-	free(profile->allow.users);
-	free(profile->allow.groups);
+	config_allow_done(&profile->allow);
 	free(profile->name);
 }

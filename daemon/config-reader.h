@@ -59,6 +59,8 @@ extern const struct config_key config_early_data_keys[];
 extern const struct config_key config_key_exchange_keys[];
 extern const struct config_key config_peer_keys[];
 extern const struct config_key config_psk_keys[];
+extern const struct config_key config_observation_keys[]; /* of [daemon] */
+void config_observation_done(struct config *config);
 
 /* Starts [profile NAME]: a new profile with its defaults. 0 or -1 with a problem. */
 int config_profile_begin(struct config_reader *reader, const char *name);
@@ -100,6 +102,9 @@ int config_value_group(struct config_reader *reader, const char *name, gid_t *re
 /* Calls add for each word of the list that value is; the first failure ends it. */
 int config_value_list(struct config_reader *reader, const char *value,
 		      int (*add)(struct config_reader *, const char *));
+/* Adds "user:NAME", "group:NAME" or "everyone". */
+int config_allow_add(struct config_reader *reader, struct config_allow *allow, const char *word);
+void config_allow_done(struct config_allow *allow);
 /* Cuts the next word of a list (separated by commas or blanks) off *cursor; NULL at its end. */
 char *config_value_next(char **cursor);
 

@@ -62,6 +62,7 @@ static const struct config_key *const daemon_tables[] = {
     config_daemon_keys,
     config_resumption_daemon_keys,
     config_signer_daemon_keys,
+    config_observation_keys,
     NULL,
 };
 static const struct config_key *const profile_tables[] = {
@@ -374,6 +375,7 @@ void config_free(struct config *config)
 	free(config->path);
 	free(config->socket);
 	free(config->state_directory);
+	config_observation_done(config);
 	free(config->user);
 	config_signer_done(config);
 	free(config);

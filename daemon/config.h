@@ -175,6 +175,8 @@ struct config {
 	unsigned stop_timeout_ms;     /* what SIGTERM gives to handshakes under way */
 	enum config_log_level log_level;
 	struct config_signer signer;
+	struct config_allow trace_allow; /* beside root and the daemon's own user */
+	char *key_log;                   /* path, or NULL */
 	struct config_profile *profiles;
 	size_t profile_count;
 };

@@ -18,15 +18,27 @@ union rights {
 
 static size_t fds_of_kind(enum control_kind kind)
 {
-	return kind == CONTROL_LISTEN                              ? CONTROL_FDS
-	       : kind == CONTROL_PROGRAM || kind == CONTROL_SIGNER ? 1
-								   : 0;
+	switch (kind) {
+	case CONTROL_LISTEN:
+		return CONTROL_FDS;
+	case CONTROL_PROGRAM:
+	case CONTROL_SIGNER:
+	case CONTROL_TRACE:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+static bool has_request(enum control_kind kind)
+{
+	return kind == CONTROL_LISTEN || kind == CONTROL_TRACE;
 }
 
 /* Most kinds have no use for the large part: the queue holds more of them so. */
 static size_t size_of_kind(enum control_kind kind)
 {
-	return kind == CONTROL_LISTEN ? sizeof(struct control) : offsetof(struct control, caller);
+	return has_request(kind) ? sizeof(struct control) : offsetof(struct control, caller);
 }
 
 int control_send(int fd, const struct control *control, const int *fds)
@@ -72,11 +84,12 @@ static int control_check(const struct control *control, size_t size, size_t fd_c
 	if (size < sizeof(control->kind) || size != size_of_kind(control->kind) ||
 	    fd_count != fds_of_kind(control->kind))
 		return -EPROTO;
-	if (control->kind != CONTROL_LISTEN)
+	if (!has_request(control->kind))
 		return 0;
 	/* Texts that are printed and looked up later. */
 	if (!memchr(control->request.profile, 0, sizeof(control->request.profile)) ||
 	    !memchr(control->request.peer_name, 0, sizeof(control->request.peer_name)) ||
+	    !memchr(control->request.trace_peer, 0, sizeof(control->request.trace_peer)) ||
 	    control->request.alpn_count > REQUEST_ALPN_MAX ||
 	    control->caller.group_count > sizeof(control->caller.groups) / sizeof(gid_t))
 		return -EPROTO;

@@ -19,6 +19,8 @@ enum control_kind {
 			    Descriptor: the program's connection */
 	CONTROL_SIGNER,    /* supervisor: another signer has come. Descriptor: the socket to it */
 	CONTROL_NO_SIGNER, /* supervisor: there is none, and none is coming soon */
+	CONTROL_TRACE, /* worker: a program wants to see all handshakes; supervisor: show them this
+			    one. Descriptor: the program's connection */
 };
 
 enum { CONTROL_FDS = 2 };

@@ -44,6 +44,7 @@ struct generation *generation_new(struct loaded *loaded, unsigned number)
 		return NULL;
 	}
 	generation->number = number;
+	generation->key_log.fd = -1;
 	generation->loaded = loaded;
 	generation->worker_count = count;
 	for (unsigned i = 0; i < count; i++) {
@@ -78,6 +79,7 @@ static int worker_start(struct generation *generation, unsigned i, struct proble
 	    .listening_fd = generation->unix_socket->fd,
 	    .relay_socket = relays_socket(generation->relays, i),
 	    .signer_fd = signer_connect(generation->loaded->signer),
+	    .key_log = &generation->key_log,
 	};
 	int ends[2], r;
 
@@ -87,8 +89,8 @@ static int worker_start(struct generation *generation, unsigned i, struct proble
 	setup.control_fd = ends[1];
 	r = child_start(&worker->child,
 			(const int[]){setup.listening_fd, setup.control_fd, setup.relay_socket,
-				      setup.signer_fd},
-			4, worker_run_child, &setup, problem);
+				      setup.signer_fd, generation->key_log.fd},
+			5, worker_run_child, &setup, problem);
 	close(ends[1]);
 	if (setup.signer_fd >= 0)
 		close(setup.signer_fd);
@@ -169,10 +171,27 @@ static void generation_kill(struct generation *generation)
 	}
 }
 
+/* Opened by who may open files; the workers inherit it. */
+static int key_log_begin(struct generation *generation, struct problem *problem)
+{
+	const char *path = generation->loaded->config->key_log;
+
+	if (!path)
+		return 0;
+	if (key_log_open(path, &generation->key_log, problem) < 0)
+		return -1;
+	log_warning(
+	    "key-log = \"%s\": the secrets of ALL connections are written there; whoever "
+	    "reads that file reads everything that they carry. Remove the key when you have "
+	    "seen what you wanted to see",
+	    path);
+	return 0;
+}
+
 int generation_start(struct generation *generation, struct problem *problem)
 {
 	int64_t deadline = now_ms() + READY_MS;
-	int r = 0;
+	int r = key_log_begin(generation, problem);
 
 	for (unsigned i = 0; i < generation->worker_count && r == 0; i++)
 		r = worker_start(generation, i, problem);
@@ -225,15 +244,17 @@ static void worker_tell(struct generation *generation, struct worker_child *work
 	}
 	if (worker->signer_due)
 		worker->signer_due = signer_tell(generation->loaded->signer, worker) < 0;
-	control.kind = CONTROL_LISTEN;
 	worker->lagging = worker->finish_due;
 	while (!generation->retired && (registration = registry_after(registry, worker->told))) {
 		const int fds[CONTROL_FDS] = {registration->listening_fd,
 					      registration->connection_fd};
+		bool listens = registration->request.operation != REQUEST_TRACE;
 
+		control.kind = listens ? CONTROL_LISTEN : CONTROL_TRACE;
 		control.caller = registration->caller;
 		control.request = registration->request;
-		worker->lagging = control_send(worker->control, &control, fds) < 0;
+		worker->lagging =
+		    control_send(worker->control, &control, listens ? fds : fds + 1) < 0;
 		if (worker->lagging)
 			break; /* full, or dead: poll() tells */
 		worker->told = registration->number;
@@ -324,6 +345,9 @@ static int worker_hear(struct generation *generation, struct worker_child *worke
 		else if (control.kind == CONTROL_LISTEN)
 			registry_add(registry, &control.caller, &control.request, fds[0], fds[1],
 				     worker_clients_per_user(config), config->clients_total);
+		else if (control.kind == CONTROL_TRACE)
+			registry_add(registry, &control.caller, &control.request, -1, fds[0],
+				     worker_clients_per_user(config), config->clients_total);
 		else if (control.kind == CONTROL_PROGRAM)
 			program_pass(current, fds[0]);
 	}
@@ -413,6 +437,7 @@ void generation_free(struct generation *generation)
 	if (!generation)
 		return;
 	generation_kill(generation);
+	key_log_close(&generation->key_log);
 	loaded_free(generation->loaded);
 	free(generation->workers);
 	free(generation);

@@ -8,6 +8,7 @@
 
 #include "children.h"
 #include "counters.h"
+#include "key-log.h"
 #include "loaded.h"
 #include "offload-kernel.h"
 #include "registry.h"
@@ -36,6 +37,7 @@ struct generation {
 	struct secrets *secrets;     /* lent */
 	const char *store_directory; /* lent */
 	int64_t daemon_started_ms;
+	struct key_log key_log;
 	struct worker_child *workers;
 	unsigned worker_count;
 	bool retired;

@@ -19,6 +19,7 @@
 #include "offload-relay.h"
 #include "session.h"
 #include "signing.h"
+#include "tracing.h"
 #include "transport.h"
 
 /* Alerts that refuse nothing (TLS 1.2 has some) and that a peer may send before it is sent away. */
@@ -46,6 +47,7 @@ struct handshake_task {
 	struct session session;
 	struct signing_call signing;
 	struct outcome outcome;
+	struct trace *trace; /* NULL: nobody wants to know */
 };
 
 static uint64_t now_microseconds(void)
@@ -83,10 +85,21 @@ static void task_release(struct handshake_task *task)
 	transport_done(&task->transport);
 }
 
+static void task_tell_trace(struct handshake_task *task)
+{
+	if (task->trace == NULL)
+		return;
+	if (task->installed)
+		trace_keys(task->trace, &task->outcome);
+	tracing_end(task->surroundings->tracing, task->trace, &task->decision, &task->outcome);
+	task->trace = task->transport.trace = task->session.trace = NULL;
+}
+
 static void task_end(struct handshake_task *task)
 {
 	task->outcome.state = final_state(task);
 	task->outcome.microseconds = now_microseconds() - task->started;
+	task_tell_trace(task);
 	task_release(task);
 	task->done(task->context, &task->outcome);
 	outcome_done(&task->outcome);
@@ -343,6 +356,8 @@ static int task_shake(struct handshake_task *task, const int *signed_result)
 			continue;
 		if (gnutls_error_is_fatal(error) != 0 || ++task->warnings > WARNINGS_MAX)
 			return error;
+		if (error == GNUTLS_E_WARNING_ALERT_RECEIVED)
+			trace_warning(task->trace, (uint8_t)gnutls_alert_get(task->session.tls));
 	}
 }
 
@@ -384,9 +399,14 @@ static void task_begin(struct handshake_task *task)
 	task->begun = true;
 	if (task_attach(task) < 0 ||
 	    session_open(&task->session, &task->decision, only, task->surroundings->early_data,
-			 &task->transport, &task->outcome.failure) < 0)
+			 &task->transport, &task->outcome.failure) < 0) {
 		task_end(task);
-	else if ((error = early_data_send(&task->session.early, &task->offer, NULL)) < 0)
+		return;
+	}
+	task->session.trace = task->trace;
+	task->session.key_log = task->surroundings->key_log;
+	error = early_data_send(&task->session.early, &task->offer, NULL);
+	if (error < 0)
 		task_fail(task, error);
 	else
 		task_step(task, NULL);
@@ -492,8 +512,11 @@ struct handshake_task *handshake_task_start(const struct handshake_surroundings 
 	task->signing.context = task;
 	transport_init(&task->transport, fd);
 	outcome_init(&task->outcome);
-	if (task_arm(task) == 0)
+	if (task_arm(task) == 0) {
+		task->trace = tracing_begin(surroundings->tracing, decision, uid, fd);
+		task->transport.trace = task->trace;
 		return task;
+	}
 	task_release(task);
 	free(task);
 	errno = ENOMEM;
@@ -512,6 +535,10 @@ enum outcome_state handshake_task_cancel(struct handshake_task *task)
 
 	task_abandon(task);
 	state = final_state(task);
+	task->outcome.state = state == OUTCOME_ESTABLISHED ? OUTCOME_POISONED : state;
+	task->outcome.microseconds = now_microseconds() - task->started;
+	outcome_fail(&task->outcome, FAILURE_CANCELLED, true, "The handshake was given up");
+	task_tell_trace(task);
 	task_release(task);
 	outcome_done(&task->outcome);
 	free(task);

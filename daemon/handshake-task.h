@@ -13,6 +13,9 @@
 #include "secrets.h"
 #include "shared-store.h"
 
+struct key_log;
+struct tracing;
+
 /* What all handshakes of a worker share. */
 struct handshake_surroundings {
 	struct event_base *base;
@@ -22,6 +25,8 @@ struct handshake_surroundings {
 	const struct secrets *secrets;       /* that all workers share; NULL: no tokens are made */
 	struct shared_store *store;          /* what they remember together */
 	struct early_data_guard *early_data; /* NULL: servers take none */
+	struct tracing *tracing;             /* NULL: nobody watches */
+	const struct key_log *key_log;       /* NULL: there is none */
 };
 
 struct handshake_task;

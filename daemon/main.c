@@ -190,6 +190,8 @@ int main(int argc, char **argv)
 
 	if (standard_descriptors_open() < 0)
 		return EXIT_FAILURE;
+	/* Keys leave by the administrator's "key-log" alone, never by an environment. */
+	unsetenv("SSLKEYLOGFILE");
 	/* Not for people: the supervisor starts relays and signers so. See relay.h, signer-process.h. */
 	if (argc > 1 && strcmp(argv[1], "--relay") == 0)
 		return relay_main(argc - 2, argv + 2);

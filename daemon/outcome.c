@@ -21,6 +21,7 @@ void outcome_init(struct outcome *outcome)
 	outcome->relay_state_fd = -1;
 	outcome->early_data_fd = -1;
 	outcome->relay_control_fd = -1;
+	outcome->trace_fd = -1;
 }
 
 void outcome_done(struct outcome *outcome)
@@ -33,10 +34,13 @@ void outcome_done(struct outcome *outcome)
 		close(outcome->early_data_fd);
 	if (outcome->relay_control_fd >= 0)
 		close(outcome->relay_control_fd);
+	if (outcome->trace_fd >= 0)
+		close(outcome->trace_fd);
 	outcome->relay_fd = -1;
 	outcome->relay_state_fd = -1;
 	outcome->early_data_fd = -1;
 	outcome->relay_control_fd = -1;
+	outcome->trace_fd = -1;
 	free(outcome->identity.chain);
 	outcome->identity.chain = NULL;
 }

@@ -235,7 +235,8 @@ int policy_decide(const struct loaded *loaded, const struct caller *caller,
 		  struct failure *failure)
 {
 	const struct profile *profile = loaded_find_profile(loaded, request->profile);
-	struct decision decision = {.profile = profile, .role = request->role};
+	struct decision decision = {
+	    .profile = profile, .role = request->role, .trace = request->trace};
 
 	if (!profile)
 		return profile_unknown(loaded, caller, request->profile, failure);
@@ -258,4 +259,17 @@ int policy_decide(const struct loaded *loaded, const struct caller *caller,
 		decision.timeout_ms = request->timeout_ms;
 	*ret_decision = decision;
 	return 0;
+}
+
+int policy_decide_trace(const struct loaded *loaded, const struct caller *caller,
+			struct failure *failure)
+{
+	if (caller->uid == 0 || caller->uid == loaded->config->uid ||
+	    caller_allowed(&loaded->config->trace_allow, caller))
+		return 0;
+	failure_set(failure, FAILURE_DENIED, false,
+		    "The user %u may not see the handshakes of others; \"trace-allow\" in [daemon]"
+		    " says who may",
+		    (unsigned)caller->uid);
+	return -1;
 }

@@ -26,11 +26,15 @@ struct decision {
 	struct psk_identity psk_identity; /* of a client */
 	enum config_records records;
 	uint32_t timeout_ms; /* never 0 */
+	bool trace;          /* the program wants to see it */
 };
 
 /* 0, or -1 with a failure of class request, denied or unsupported. */
 int policy_decide(const struct loaded *loaded, const struct caller *caller,
 		  const struct request *request, struct decision *ret_decision,
 		  struct failure *failure);
+/* May the caller see the handshakes of all users? 0, or -1 with a failure of class denied. */
+int policy_decide_trace(const struct loaded *loaded, const struct caller *caller,
+			struct failure *failure);
 
 #endif

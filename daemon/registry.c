@@ -28,7 +28,8 @@ static void registry_remove(struct registry *registry, struct registration *regi
 	TAILQ_REMOVE(&registry->list, registration, entry);
 	registry->count--;
 	counters_give_place(registry->counters, PLACE_CLIENT, registration->caller.uid);
-	counters_add(registry->counters, COUNTER_LISTENINGS, -1);
+	if (registration->listening_fd >= 0)
+		counters_add(registry->counters, COUNTER_LISTENINGS, -1);
 	counters_add(registry->counters, COUNTER_CLIENTS, -1);
 	foreign_close(registration->listening_fd);
 	foreign_close(registration->connection_fd);
@@ -113,12 +114,13 @@ static struct registration *registration_new(struct registry *registry, const st
 }
 
 /* The packet goes out before any worker knows of the listening, so that no connection overtakes it. */
-static int program_tell(int connection_fd, uint64_t id)
+static int program_tell(int connection_fd, const struct request *request)
 {
 	struct message_writer writer;
 
-	message_begin(&writer, HANDSHAKE_OP_LISTENING);
-	message_add_number(&writer, HANDSHAKE_KEY_ID, id);
+	message_begin(&writer, request->operation == REQUEST_TRACE ? HANDSHAKE_OP_TRACING
+								   : HANDSHAKE_OP_LISTENING);
+	message_add_number(&writer, HANDSHAKE_KEY_ID, request->id);
 	return message_send(connection_fd, &writer, NULL, 0);
 }
 
@@ -136,8 +138,10 @@ int registry_add(struct registry *registry, const struct caller *caller,
 {
 	struct registration *registration = NULL;
 	struct failure failure = {0};
+	bool listens = request->operation != REQUEST_TRACE;
 
-	if (!is_program(connection_fd) || !is_listening_tcp(listening_fd))
+	if (!is_program(connection_fd) ||
+	    (listens ? !is_listening_tcp(listening_fd) : listening_fd >= 0))
 		log_warning("a worker passed on a listening without its sockets");
 	else
 		registration = registration_new(registry, caller, request, clients_per_user,
@@ -153,13 +157,15 @@ int registry_add(struct registry *registry, const struct caller *caller,
 	registration->connection_fd = connection_fd;
 	TAILQ_INSERT_TAIL(&registry->list, registration, entry);
 	registry->count++;
-	counters_add(registry->counters, COUNTER_LISTENINGS, 1);
+	if (listens)
+		counters_add(registry->counters, COUNTER_LISTENINGS, 1);
 	counters_add(registry->counters, COUNTER_CLIENTS, 1);
-	if (program_tell(connection_fd, request->id) < 0) {
+	if (program_tell(connection_fd, request) < 0) {
 		registry_remove(registry, registration);
 		return -1;
 	}
-	log_debug("user %u, process %d listens", caller->uid, caller->pid);
+	log_debug("user %u, process %d %s", caller->uid, caller->pid,
+		  listens ? "listens" : "watches the handshakes");
 	return 0;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The listenings that programs have asked for: kept by the supervisor over reloads and the deaths of
- * workers, until the program's connection ends. */
+/* The listenings that programs have asked for, and who watches handshakes: kept by the supervisor over
+ * reloads and the deaths of workers, until the program's connection ends. */
 #ifndef REGISTRY_H
 #define REGISTRY_H
 
@@ -22,7 +22,7 @@ struct registration {
 	uint64_t number; /* grows: who has been told of one has been told of all before it */
 	struct caller caller;
 	struct request request;
-	int listening_fd;
+	int listening_fd; /* -1: it watches (request.operation is REQUEST_TRACE) */
 	int connection_fd;
 };
 

@@ -7,15 +7,13 @@
 #include "reply.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "alert.h"
 #include "log.h"
+#include "sealed-memory.h"
 
 /* ---- Descriptors --------------------------------------------------------------------------- */
 
@@ -35,31 +33,19 @@ static void reply_add_fd(struct reply *reply, struct names *names, const char *n
 		 name);
 }
 
-/* A sealed memfd, so that the program reads what was written. -1: it could not be made. */
+/* -1: it could not be made. */
 static int chain_memfd(const char *chain)
 {
-	size_t size = strlen(chain), written = 0;
+	size_t size = strlen(chain);
 	int fd;
 
 	if (size > HANDSHAKE_CHAIN_SIZE) {
 		log_warning("a peer's chain of %zu bytes is left out of the reply", size);
 		return -1;
 	}
-	fd = memfd_create("handshake-chain", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	while (fd >= 0 && written < size) {
-		ssize_t n = pwrite(fd, chain + written, size - written, (off_t)written);
-
-		if (n <= 0) {
-			close(fd);
-			fd = -1;
-			break;
-		}
-		written += (size_t)n;
-	}
+	fd = sealed_memory_new("handshake-chain", chain, size);
 	if (fd < 0)
-		log_warning("a peer's chain is left out of the reply: %m");
-	else
-		fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+		log_warning("a peer's chain is left out of the reply: %s", strerror(-fd));
 	return fd;
 }
 
@@ -211,6 +197,7 @@ static void reply_finish(struct reply *reply, const char *operation, uint64_t id
 		reply_add_fd(reply, &names, HANDSHAKE_DESCRIPTOR_EARLY_DATA,
 			     take(&outcome->early_data_fd));
 	}
+	reply_add_fd(reply, &names, HANDSHAKE_DESCRIPTOR_TRACE, take(&outcome->trace_fd));
 	/* A certificate may have more names, once escaped, than a packet holds: the last ones go. A
 	 * program that looks for a name that is missing refuses: it fails closed. */
 	reply_write(reply, operation, id, outcome, peer, &names, name_count);

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -52,6 +53,7 @@ static int read_role(struct request *request, const char *value, struct failure 
 		request->role = REQUEST_SERVER;
 	else
 		return refuse(failure, HANDSHAKE_KEY_ROLE, value, "the role is client or server");
+	request->role_given = true;
 	return 0;
 }
 
@@ -61,6 +63,7 @@ static int read_profile(struct request *request, const char *value, struct failu
 		return refuse(failure, HANDSHAKE_KEY_PROFILE, value,
 			      "a profile's name has 1 to 63 bytes");
 	memcpy(request->profile, value, strlen(value) + 1);
+	request->profile_given = true;
 	return 0;
 }
 
@@ -234,6 +237,72 @@ static int read_request_update(struct request *request, const char *value, struc
 	return 0;
 }
 
+static int read_yes(const char *key, const char *value, bool *ret, struct failure *failure)
+{
+	if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+		return refuse(failure, key, value, "yes or no is needed");
+	*ret = value[0] == 'y';
+	return 0;
+}
+
+static int read_trace(struct request *request, const char *value, struct failure *failure)
+{
+	return read_yes(HANDSHAKE_KEY_TRACE, value, &request->trace, failure);
+}
+
+static int read_failed(struct request *request, const char *value, struct failure *failure)
+{
+	return read_yes(HANDSHAKE_KEY_FAILED, value, &request->trace_failed, failure);
+}
+
+static int read_user(struct request *request, const char *value, struct failure *failure)
+{
+	uint64_t number = 0;
+
+	if (strcmp(value, "0") != 0 && !number_read(value, UINT32_MAX - 1, &number))
+		return refuse(failure, HANDSHAKE_KEY_USER, value, "a user's number is needed");
+	request->trace_user = (uid_t)number;
+	request->trace_user_given = true;
+	return 0;
+}
+
+// ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT; written as the daemon writes addresses.
+static int read_peer(struct request *request, const char *value, struct failure *failure)
+{
+	char address[INET6_ADDRSTRLEN + 2] = "";
+	unsigned char bytes[16];
+	const char *port = strrchr(value, value[0] == '[' ? ']' : ':');
+	size_t length = strlen(value);
+	uint64_t number;
+	int family = AF_INET;
+
+	if (value[0] == '[' && port) {
+		length = (size_t)(port - value) - 1;
+		snprintf(address, sizeof(address), "%.*s", (int)length, value + 1);
+		port = port[1] == ':' ? port + 2 : "";
+		family = AF_INET6;
+	} else if (port && strchr(value, ':') == port) {
+		length = (size_t)(port - value);
+		snprintf(address, sizeof(address), "%.*s", (int)length, value);
+		port++;
+	} else {
+		family = port ? AF_INET6 : AF_INET;
+		snprintf(address, sizeof(address), "%s", value);
+		port = NULL;
+	}
+	if (length >= sizeof(address) || inet_pton(family, address, bytes) != 1 ||
+	    (port && !number_read(port, 65535, &number)))
+		return refuse(failure, HANDSHAKE_KEY_PEER, value,
+			      "ADDRESS, ADDRESS:PORT or [ADDRESS6]:PORT is needed");
+	inet_ntop(family, bytes, address, sizeof(address));
+	snprintf(request->trace_peer, sizeof(request->trace_peer),
+		 port && family == AF_INET6 ? "[%s]:%s"
+		 : port                     ? "%s:%s"
+					    : "%s",
+		 address, port);
+	return 0;
+}
+
 static const struct {
 	const char *key;
 	int (*read)(struct request *, const char *, struct failure *);
@@ -251,6 +320,10 @@ static const struct {
     {HANDSHAKE_KEY_TOKEN, read_token},
     {HANDSHAKE_KEY_DIRECTION, read_direction},
     {HANDSHAKE_KEY_REQUEST_UPDATE, read_request_update},
+    {HANDSHAKE_KEY_TRACE, read_trace},
+    {HANDSHAKE_KEY_FAILED, read_failed},
+    {HANDSHAKE_KEY_USER, read_user},
+    {HANDSHAKE_KEY_PEER, read_peer},
 };
 
 static const struct {
@@ -260,7 +333,7 @@ static const struct {
 } operations[] = {
     {HANDSHAKE_OP_HANDSHAKE, REQUEST_HANDSHAKE, 1},   {HANDSHAKE_OP_LISTEN, REQUEST_LISTEN, 1},
     {HANDSHAKE_OP_UPDATE_KEY, REQUEST_UPDATE_KEY, 1}, {HANDSHAKE_OP_CANCEL, REQUEST_CANCEL, 0},
-    {HANDSHAKE_OP_STATUS, REQUEST_STATUS, 0},
+    {HANDSHAKE_OP_STATUS, REQUEST_STATUS, 0},         {HANDSHAKE_OP_TRACE, REQUEST_TRACE, 0},
 };
 
 static int keys_read(const struct message *message, struct request *request,
@@ -296,8 +369,8 @@ static int operation_read(const struct message *message, struct request *request
 		}
 	failure_set(
 	    failure, FAILURE_REQUEST, false,
-	    "\"%s\" is no operation that is known here; handshake, listen, update-key, cancel and"
-	    " status are",
+	    "\"%s\" is no operation that is known here; handshake, listen, update-key, cancel,"
+	    " status and trace are",
 	    message->operation);
 	return -1;
 }
@@ -314,18 +387,20 @@ static int descriptors_check(const struct message *message, unsigned needed,
 		failure_set(failure, FAILURE_REQUEST, false,
 			    needed > 1 ? "The request came with more descriptors than the two that"
 					 " it names"
-			    : needed ? "The request came with more than one descriptor; send the TCP"
-				       " socket alone"
-				     : "The request came with a descriptor and needs none");
+			    : needed
+				? "The request came with more than one descriptor; send the TCP"
+				  " socket alone"
+				: "The request came with a descriptor and needs none");
 		return -1;
 	}
 	if (message->fd_count < needed) {
-		failure_set(failure, FAILURE_REQUEST, false,
-			    needed > 1 && message->fd_count
-				? "The request names early data and came with one descriptor; send"
-				  " the TCP socket, then the early data's memfd"
-				: "The request came without a descriptor; send the TCP socket with it"
-				  " (SCM_RIGHTS)");
+		failure_set(
+		    failure, FAILURE_REQUEST, false,
+		    needed > 1 && message->fd_count
+			? "The request names early data and came with one descriptor; send"
+			  " the TCP socket, then the early data's memfd"
+			: "The request came without a descriptor; send the TCP socket with it"
+			  " (SCM_RIGHTS)");
 		return -1;
 	}
 	return 0;
@@ -337,7 +412,8 @@ static int combination_check(const struct request *request, bool role_given,
 {
 	const char *sentence = NULL;
 
-	if (request->operation == REQUEST_CANCEL || request->operation == REQUEST_STATUS) {
+	if (request->operation == REQUEST_CANCEL || request->operation == REQUEST_STATUS ||
+	    request->operation == REQUEST_TRACE) {
 		if (request->operation == REQUEST_CANCEL && !request->id)
 			sentence = "cancel needs the id of the request to be cancelled";
 	} else if (request->operation == REQUEST_UPDATE_KEY) {
@@ -358,8 +434,8 @@ static int combination_check(const struct request *request, bool role_given,
 		sentence = "role=client: who listens is the server";
 	} else if (request->role == REQUEST_SERVER && request->peer_name[0]) {
 		sentence = "peer-name is for clients: a server does not check its client's name";
-	} else if (request->early_data && (request->operation != REQUEST_HANDSHAKE ||
-					   request->role != REQUEST_CLIENT)) {
+	} else if (request->early_data &&
+		   (request->operation != REQUEST_HANDSHAKE || request->role != REQUEST_CLIENT)) {
 		sentence = "early-data is a client's to send, with a handshake";
 	} else if (request->role == REQUEST_CLIENT && request->require_client_certificate) {
 		sentence = "client-certificates is for servers";

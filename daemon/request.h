@@ -19,6 +19,7 @@ enum request_operation {
 	REQUEST_UPDATE_KEY,
 	REQUEST_CANCEL,
 	REQUEST_STATUS,
+	REQUEST_TRACE,
 };
 
 enum request_role {
@@ -27,6 +28,8 @@ enum request_role {
 };
 
 enum { REQUEST_ALPN_MAX = 8, REQUEST_ALPN_SIZE = 32 }; /* what GnuTLS 3.7 can hold */
+
+enum { REQUEST_ADDRESS_SIZE = 64 };
 
 struct request {
 	enum request_operation operation;
@@ -46,6 +49,11 @@ struct request {
 	char token[TOKEN_TEXT_SIZE]; /* "" if none */
 	bool update_receive, update_transmit;
 	bool request_update;
+	bool trace;
+	/* Of the operation trace, with role and profile if they are given: */
+	bool role_given, profile_given, trace_user_given, trace_failed;
+	uid_t trace_user;
+	char trace_peer[REQUEST_ADDRESS_SIZE]; /* "" if none */
 };
 
 /* Who asks, as the kernel says (SO_PEERCRED, SO_PEERGROUPS), never as the caller says. */

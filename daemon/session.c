@@ -11,7 +11,9 @@
 
 #include "credentials.h"
 #include "key-exchange.h"
+#include "key-log.h"
 #include "priorities.h"
+#include "trace.h"
 
 /* ---- What the library calls back ----------------------------------------------------------- */
 
@@ -20,7 +22,16 @@ static int session_keylog(gnutls_session_t tls, const char *label, const gnutls_
 	struct session *session = gnutls_session_get_ptr(tls);
 
 	traffic_secrets_take(&session->secrets, label, secret);
+	key_log_write(session->key_log, tls, label, secret);
 	return 0;
+}
+
+static void session_judge(struct session *session)
+{
+	trace_verification_begin(session->trace);
+	verify_peer(session->tls, session->decision, &session->verification);
+	trace_verification_end(session->trace, session->tls, &session->verification);
+	session->verified = true;
 }
 
 /* -1 makes the handshake fail with GNUTLS_E_CERTIFICATE_ERROR and sends nothing: the alert that the
@@ -29,8 +40,7 @@ static int session_verify(gnutls_session_t tls)
 {
 	struct session *session = gnutls_session_get_ptr(tls);
 
-	verify_peer(tls, session->decision, &session->verification);
-	session->verified = true;
+	session_judge(session);
 	return session->verification.alert == 0 ? 0 : -1;
 }
 
@@ -51,6 +61,7 @@ static int session_hook(gnutls_session_t tls, unsigned type, unsigned when, unsi
 	struct session *session = gnutls_session_get_ptr(tls);
 
 	(void)when;
+	trace_message(session->trace, type, incoming != 0, message);
 	if (incoming != 0)
 		hello_read(&session->hello, type, message);
 	if (type == GNUTLS_HANDSHAKE_HELLO_RETRY_REQUEST)
@@ -281,8 +292,7 @@ int session_check(struct session *session)
 	}
 	/* A client that sent no certificate never made the library ask. */
 	if (!session->verified)
-		verify_peer(session->tls, session->decision, &session->verification);
-	session->verified = true;
+		session_judge(session);
 	if (session->verification.alert != 0)
 		return session->verification.present ? GNUTLS_E_CERTIFICATE_ERROR
 						     : GNUTLS_E_NO_CERTIFICATE_FOUND;

@@ -15,6 +15,9 @@
 #include "transport.h"
 #include "verify.h"
 
+struct key_log;
+struct trace;
+
 struct session {
 	gnutls_session_t tls; /* NULL: closed */
 	const struct decision *decision;
@@ -24,8 +27,10 @@ struct session {
 	struct traffic_secrets secrets;
 	struct hello hello; /* the peer's */
 	struct early_data early;
-	gnutls_priority_t priority; /* its own, NULL where it has the profile's */
-	char server_name[256];      /* that the client sent; "" if none */
+	gnutls_priority_t priority;    /* its own, NULL where it has the profile's */
+	char server_name[256];         /* that the client sent; "" if none */
+	struct trace *trace;           /* lent; NULL: nobody wants to know */
+	const struct key_log *key_log; /* lent; NULL: there is none */
 };
 
 /*

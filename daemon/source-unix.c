@@ -15,6 +15,7 @@
 
 #include "control.h"
 #include "foreign.h"
+#include "hand-over.h"
 #include "log.h"
 #include "outbox.h"
 #include "places.h"
@@ -293,48 +294,29 @@ static void source_cancel(struct source *source, uint64_t id)
 	source_give_place(source);
 }
 
-/* ---- Listening ----------------------------------------------------------------------------- */
+/* ---- Listening and tracing ----------------------------------------------------------------- */
 
-/* The connection now belongs to the listening in all workers. -1: it stays what it was. */
-static int source_hand_over(struct source *source, const struct request *request, int fd,
-			    struct failure *failure)
-{
-	const int fds[CONTROL_FDS] = {fd, source->fd};
-	struct control control;
-	struct decision decision;
-
-	if (source->work_count || outbox_waiting(source->outbox))
-		return failure_set(
-			   failure, FAILURE_REQUEST, false,
-			   "A connection that is to listen can have no handshakes under way: open "
-			   "one for the listening alone"),
-		       -1;
-	if (!foreign_is_socket(fd))
-		return failure_set(
-			   failure, FAILURE_REQUEST, false,
-			   "The descriptor that came with the request is no socket: hand over a "
-			   "listening TCP socket"),
-		       -1;
-	if (policy_decide(source->worker->setup->loaded, &source->caller, request, &decision,
-			  failure) < 0 ||
-	    socket_check_listening(fd, failure) < 0)
-		return -1;
-	memset(&control, 0, sizeof(control));
-	control.kind = CONTROL_LISTEN;
-	control.caller = source->caller;
-	control.request = *request;
-	if (source->drained || control_send(source->worker->setup->control_fd, &control, fds) < 0)
-		return failure_set(failure, FAILURE_BUSY, true,
-				   "The daemon cannot take another listening now: try again"),
-		       -1;
-	return 0;
-}
-
-static void source_listen(struct source *source, const struct request *request, int fd)
+/* The connection belongs to all workers from now on. */
+static void source_hand_over(struct source *source, const struct request *request, int fd)
 {
 	struct failure failure = {0};
+	bool listens = request->operation == REQUEST_LISTEN;
+	int r = -1;
 
-	if (source_hand_over(source, request, fd, &failure) == 0)
+	if (source->work_count || outbox_waiting(source->outbox))
+		failure_set(
+		    &failure, FAILURE_REQUEST, false,
+		    "A connection that is to %s can have no handshakes under way: open one for "
+		    "that alone",
+		    listens ? "listen" : "trace");
+	else if (source->drained)
+		failure_set(&failure, FAILURE_BUSY, true, "The daemon stops: try again");
+	else
+		r = listens ? hand_over_listening(source->worker, &source->caller, request, fd,
+						  source->fd, &failure)
+			    : hand_over_tracing(source->worker, &source->caller, request,
+						source->fd, &failure);
+	if (r == 0)
 		source->broken = true; /* here; the supervisor has its own duplicate and answers */
 	else
 		source_refuse(source, request->id, &failure);
@@ -392,8 +374,9 @@ static void source_packet(struct source *source, struct message *message)
 		source_handshake(source, &request, &message->fds[0], message->fds[1]);
 	} else if (request.operation == REQUEST_UPDATE_KEY) {
 		source_update_key(source, &request, &message->fds[0]);
-	} else if (request.operation == REQUEST_LISTEN) {
-		source_listen(source, &request, message->fds[0]);
+	} else if (request.operation == REQUEST_LISTEN || request.operation == REQUEST_TRACE) {
+		source_hand_over(source, &request,
+				 request.operation == REQUEST_LISTEN ? message->fds[0] : -1);
 	} else if (request.operation == REQUEST_CANCEL) {
 		source_cancel(source, request.id);
 	} else {

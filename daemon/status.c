@@ -54,6 +54,8 @@ void status_build(const struct worker_setup *setup, uint64_t id, struct reply *r
 	message_add(writer, "kernel-tls", setup->kernel->available ? "yes" : "no");
 	if (!setup->kernel->available)
 		message_add(writer, "kernel-tls-reason", setup->kernel->reason);
+	if (setup->loaded->config->key_log)
+		message_add(writer, "key-log", setup->loaded->config->key_log);
 	for (enum counter counter = 0; counter < COUNTERS; counter++)
 		message_add_number(writer, counter_word(counter),
 				   counters_get(setup->counters, counter));

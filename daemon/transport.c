@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "trace.h"
+
 enum { HELD_FIRST = 4096 }; /* bytes; most flights fit */
 enum { DRAIN_TURNS = 64 };  /* of 4096 bytes: a flight with the longest chain */
 
@@ -68,6 +70,7 @@ static ssize_t transport_push(gnutls_transport_ptr_t pointer, const giovec_t *pa
 	for (int i = 0; i < count; i++) {
 		memcpy(transport->held + transport->held_end, parts[i].iov_base, parts[i].iov_len);
 		transport->held_end += parts[i].iov_len;
+		trace_bytes(transport->trace, false, parts[i].iov_base, parts[i].iov_len);
 	}
 	return (ssize_t)size;
 }
@@ -153,10 +156,12 @@ static ssize_t transport_pull(gnutls_transport_ptr_t pointer, void *buffer, size
 	while (got < 0 && errno == EINTR);
 	if (got < 0)
 		return transport_refuse(transport, errno == EWOULDBLOCK ? EAGAIN : errno);
-	if (got == 0)
+	if (got == 0) {
 		transport->end = true;
-	else
+	} else {
 		transport_follow(transport, buffer, (size_t)got);
+		trace_bytes(transport->trace, true, buffer, (size_t)got);
+	}
 	return got;
 }
 

@@ -16,6 +16,8 @@ enum { TRANSPORT_BYTES_MAX = 1024 * 1024 };
 /* The most that is held for sending, in bytes: more than the longest flight of GnuTLS. */
 enum { TRANSPORT_HELD_MAX = 512 * 1024 };
 
+struct trace;
+
 struct transport {
 	int fd; /* the caller's of transport_init */
 	gnutls_session_t session;
@@ -31,7 +33,8 @@ struct transport {
 	uint16_t body_left;
 	uint8_t body[2]; /* its first bytes */
 	/* What the session wrote and the socket has not taken: */
-	uint8_t *held; /* NULL: nothing yet */
+	struct trace *trace; /* lent; NULL: nobody wants to know */
+	uint8_t *held;       /* NULL: nothing yet */
 	size_t held_start, held_end, held_capacity;
 };
 

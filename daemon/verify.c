@@ -12,6 +12,7 @@
 #include "alert.h"
 #include "allow-peer.h"
 #include "ocsp-response.h"
+#include "trace-certificates.h"
 #include "trust.h"
 
 struct chain {
@@ -141,7 +142,7 @@ static bool chain_verify(const struct trust *trust, const struct chain *chain, b
 	memcpy(list, chain->items, sizeof(list));
 	if (gnutls_x509_trust_list_verify_crt2(trust_list(trust), list, chain->count, &wanted, 1,
 					       GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM),
-					       &status, NULL) < 0)
+					       &status, trace_verdicts_listener()) < 0)
 		return refuse(verification, GNUTLS_A_CERTIFICATE_UNKNOWN,
 			      "the certificate cannot be judged");
 	return status_judge(status, chain, verification);

@@ -118,6 +118,8 @@ static void worker_control(evutil_socket_t fd, short events, void *context)
 			signing_change(worker->surroundings.signing, fds[0]);
 		} else if (control.kind == CONTROL_NO_SIGNER && worker->surroundings.signing) {
 			signing_change(worker->surroundings.signing, -1);
+		} else if (control.kind == CONTROL_TRACE && !worker->finishing) {
+			tracing_watch(&worker->tracing, &control.caller, &control.request, fds[0]);
 		} else {
 			foreign_close(fds[0]);
 			foreign_close(fds[1]);
@@ -152,6 +154,9 @@ static int worker_make_events(struct worker *worker)
 	worker->surroundings.base = worker->base;
 	worker->surroundings.kernel = worker->setup->kernel;
 	worker->surroundings.relay_socket = worker->setup->relay_socket;
+	tracing_init(&worker->tracing, worker->base, worker->setup->loaded);
+	worker->surroundings.tracing = &worker->tracing;
+	worker->surroundings.key_log = worker->setup->key_log;
 	worker->surroundings.secrets = worker->setup->secrets;
 	if (signer_is_needed(worker->setup->loaded->signer)) {
 		worker->surroundings.signing =
@@ -237,6 +242,7 @@ int worker_main(const struct worker_setup *setup)
 	status = worker_run(&worker);
 	source_end_all(&worker);
 	listening_end_all(&worker);
+	tracing_done(&worker.tracing);
 	worker_done(&worker);
 	return status;
 }

@@ -10,7 +10,9 @@
 
 #include "counters.h"
 #include "handshake-task.h"
+#include "key-log.h"
 #include "loaded.h"
+#include "tracing.h"
 
 /* What a worker is born with. */
 struct worker_setup {
@@ -26,6 +28,7 @@ struct worker_setup {
 	int control_fd;   /* toward the supervisor */
 	int relay_socket; /* -1: there is no relay */
 	int signer_fd;    /* -1: it is not there, or not needed */
+	const struct key_log *key_log;
 	struct secrets *secrets;
 	const char *store_directory; /* of what the workers remember together */
 };
@@ -38,6 +41,7 @@ struct worker {
 	const struct config *config;
 	struct event_base *base;
 	struct handshake_surroundings surroundings;
+	struct tracing tracing;
 	struct event *accepting;
 	struct event *pause;
 	struct event *control;

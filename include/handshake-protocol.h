@@ -21,6 +21,7 @@
 #define HANDSHAKE_PSK_IDENTITY_SIZE 258    /* bytes with the final NUL, as text */
 #define HANDSHAKE_CHAIN_SIZE        262144 /* bytes, the most PEM text in a chain's memfd */
 #define HANDSHAKE_EARLY_DATA_SIZE   65536  /* bytes, the most early data, in either direction */
+#define HANDSHAKE_TRACE_SIZE        131072 /* bytes, the most JSON text in a trace's memfd */
 
 /* Operations from the program. */
 #define HANDSHAKE_OP_HANDSHAKE "handshake" /* with a descriptor: a connected TCP socket */
@@ -29,11 +30,14 @@
 	"update-key" /* with one descriptor: the connection's; and its token: new keys */
 #define HANDSHAKE_OP_CANCEL "cancel" /* with id; there is no answer to it nor to the cancelled */
 #define HANDSHAKE_OP_STATUS "status" /* the daemon's state and counters */
+#define HANDSHAKE_OP_TRACE  "trace"  /* all handshakes from now on, as they end; administrators */
 /* Operations from the daemon. */
 #define HANDSHAKE_OP_REPLY      "reply"      /* to handshake, and to anything that was refused */
 #define HANDSHAKE_OP_LISTENING  "listening"  /* to listen: agreed */
 #define HANDSHAKE_OP_CONNECTION "connection" /* on a listening: one established connection */
 #define HANDSHAKE_OP_COUNTERS   "counters"   /* to status: key=number and key=word lines */
+
+#define HANDSHAKE_OP_TRACING "tracing" /* to trace: agreed; "trace" packets follow */
 
 /* Keys of requests. */
 #define HANDSHAKE_KEY_ID                  "id" /* 1 to 2^63-1, chosen by the program; in every reply */
@@ -44,6 +48,12 @@
 #define HANDSHAKE_KEY_TIMEOUT_MS          "timeout-ms"          /* 1 to 2^31-1 */
 #define HANDSHAKE_KEY_RECORDS             "records"             /* kernel | relay */
 #define HANDSHAKE_KEY_CLIENT_CERTIFICATES "client-certificates" /* require */
+#define HANDSHAKE_KEY_TRACE               "trace" /* yes: the reply comes with the descriptor "trace" */
+
+/* Keys of the operation trace, which chooses by these, role and profile; and of its packets. */
+#define HANDSHAKE_KEY_USER   "user"   /* a number: of the program */
+#define HANDSHAKE_KEY_FAILED "failed" /* yes: those alone that came to no connection */
+#define HANDSHAKE_KEY_LOST   "lost" /* handshakes before this one that the queue had no room for */
 
 /* Which pre-shared key: of a request as client; in a reply the one that was used. Printable ASCII, or '#'
  * and hexadecimal digits. */
@@ -105,6 +115,7 @@
 #define HANDSHAKE_DESCRIPTOR_CHAIN         "chain"
 #define HANDSHAKE_DESCRIPTOR_EARLY_DATA    "early-data"
 #define HANDSHAKE_DESCRIPTOR_SOCKET        "socket" /* of a request */
+#define HANDSHAKE_DESCRIPTOR_TRACE         "trace"  /* a memfd: JSON; also with a failure */
 
 /* Keys on failure. */
 #define HANDSHAKE_KEY_CLASS           "class"           /* one of the classes below */

@@ -80,6 +80,8 @@ int handshake_require_client_certificate(struct handshake *handshake);
  * that does no harm twice, nothing else. handshake_early_data_accepted() tells whether the server took
  * it; if not, it was not sent in any other way. At most 65536 bytes; size 0: none. */
 int handshake_set_early_data(struct handshake *handshake, const void *data, size_t size);
+/* on: 1, 0. With 1 the result comes with a trace of the handshake: handshake_trace(). */
+int handshake_set_trace(struct handshake *handshake, int on);
 
 /* ---- Blocking ------------------------------------------------------------------------------ */
 
@@ -164,6 +166,10 @@ const void *handshake_early_data(const struct handshake *handshake, size_t *ret_
 /* 1: the server took the early data. 0: there was none, or it was not taken; a client then sends it with
  * handshake_send() like any other (the reply's "early-data-reason" may tell why). */
 int handshake_early_data_accepted(const struct handshake *handshake);
+/* What happened in the handshake, established or not, as JSON (handshake-protocol(7) tells its form);
+ * NULL: none was asked for, or the handshake never began. *ret_size: its bytes without the final NUL;
+ * ret_size may be NULL. */
+const char *handshake_trace(const struct handshake *handshake, size_t *ret_size);
 
 /* ---- Records: what plain read, write and sendfile cannot ----------------------------------- */
 

@@ -192,3 +192,11 @@ int handshake_require_client_certificate(struct handshake *handshake)
 	handshake->require_client_certificate = true;
 	return 0;
 }
+
+int handshake_set_trace(struct handshake *handshake, int on)
+{
+	if (!setter_begin(handshake))
+		return -1;
+	handshake->want_trace = on != 0;
+	return 0;
+}

@@ -81,6 +81,7 @@ struct handshake {
 	enum handshake_records records;
 	bool require_client_certificate;
 	uint64_t update_after; /* records; 0: what the cipher bears */
+	bool want_trace;
 	uint32_t timeout_ms;
 	char profile[HANDSHAKE_PROFILE_NAME_SIZE];
 	char psk_identity[HANDSHAKE_PSK_IDENTITY_SIZE];
@@ -104,6 +105,8 @@ struct handshake {
 	size_t field_count;
 	char *chain;
 	struct early_data early; /* that the client sent */
+	char *trace;
+	size_t trace_size;
 
 	/* the connection */
 	enum path path;

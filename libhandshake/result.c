@@ -27,6 +27,9 @@ void result_reset(struct handshake *handshake)
 	early_data_done(&handshake->early);
 	free(handshake->token);
 	handshake->token = NULL;
+	free(handshake->trace);
+	handshake->trace = NULL;
+	handshake->trace_size = 0;
 	free(handshake->fields);
 	handshake->fields = NULL;
 	handshake->field_count = 0;
@@ -96,7 +99,7 @@ static void result_break(struct handshake *handshake, const char *sentence)
 /* ---- The descriptors of a message ---------------------------------------------------------- */
 
 struct descriptors {
-	int connection, relay, relay_state, relay_control, chain, early_data;
+	int connection, relay, relay_state, relay_control, chain, early_data, trace;
 };
 
 static void descriptors_done(struct descriptors *descriptors)
@@ -107,6 +110,7 @@ static void descriptors_done(struct descriptors *descriptors)
 	cleanup_close(&descriptors->relay_control);
 	cleanup_close(&descriptors->chain);
 	cleanup_close(&descriptors->early_data);
+	cleanup_close(&descriptors->trace);
 }
 
 static int *descriptor_named(struct descriptors *descriptors, const char *name, size_t length)
@@ -121,6 +125,7 @@ static int *descriptor_named(struct descriptors *descriptors, const char *name, 
 	    {HANDSHAKE_DESCRIPTOR_RELAY_CONTROL, &descriptors->relay_control},
 	    {HANDSHAKE_DESCRIPTOR_CHAIN, &descriptors->chain},
 	    {HANDSHAKE_DESCRIPTOR_EARLY_DATA, &descriptors->early_data},
+	    {HANDSHAKE_DESCRIPTOR_TRACE, &descriptors->trace},
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
@@ -154,7 +159,7 @@ static const char *descriptors_take(struct descriptors *descriptors, struct mess
 }
 
 /* Reads size bytes of text. NULL, or what is wrong. */
-static const char *chain_fill(int fd, char *text, size_t size)
+static const char *text_fill(int fd, char *text, size_t size)
 {
 	size_t length = 0;
 
@@ -173,19 +178,36 @@ static const char *chain_fill(int fd, char *text, size_t size)
 	return NULL;
 }
 
-/* Reads the PEM text of a memfd that somebody else wrote, into the object. NULL, or what is wrong. */
-static const char *chain_read(struct handshake *handshake, int fd)
+/* Reads the text of a memfd that somebody else wrote. NULL, or what is wrong, as it is told of a chain. */
+static const char *text_read(int fd, size_t most, char **ret_text, size_t *ret_size)
 {
 	struct stat status;
+	const char *wrong;
+	char *text;
 
 	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
 		return "its chain is not in a file";
-	if (status.st_size > HANDSHAKE_CHAIN_SIZE)
-		return "its chain is larger than 262144 bytes";
-	handshake->chain = malloc((size_t)status.st_size + 1);
-	if (!handshake->chain)
+	if (status.st_size > (off_t)most)
+		return "its chain is larger than it may be";
+	text = malloc((size_t)status.st_size + 1);
+	if (!text)
 		return "there is no memory for its chain";
-	return chain_fill(fd, handshake->chain, (size_t)status.st_size);
+	wrong = text_fill(fd, text, (size_t)status.st_size);
+	if (wrong) {
+		free(text);
+		return wrong;
+	}
+	*ret_text = text;
+	*ret_size = (size_t)status.st_size;
+	return NULL;
+}
+
+/* A trace that cannot be had is no reason to lose a connection: there is none then. */
+static void trace_read(struct handshake *handshake, int fd)
+{
+	if (fd >= 0)
+		(void)text_read(fd, HANDSHAKE_TRACE_SIZE, &handshake->trace,
+				&handshake->trace_size);
 }
 
 /* ---- A message becomes a result ------------------------------------------------------------ */
@@ -223,10 +245,11 @@ static bool value_is(const struct message *message, const char *key, const char 
 static const char *established_take(struct handshake *handshake, struct message *message, int fd,
 				    int *ret_fd)
 {
-	_cleanup_(descriptors_done) struct descriptors descriptors = {-1, -1, -1, -1, -1, -1};
+	_cleanup_(descriptors_done) struct descriptors descriptors = {-1, -1, -1, -1, -1, -1, -1};
 	bool relay = value_is(message, HANDSHAKE_KEY_TRANSMIT, "relay") ||
 		     value_is(message, HANDSHAKE_KEY_RECEIVE, "relay");
 	const char *wrong;
+	size_t size;
 
 	wrong = descriptors_take(&descriptors, message);
 	if (wrong)
@@ -237,7 +260,8 @@ static const char *established_take(struct handshake *handshake, struct message 
 	if (relay && descriptors.relay_state < 0)
 		return "it lacks the relay's state";
 	if (descriptors.chain >= 0) {
-		wrong = chain_read(handshake, descriptors.chain);
+		wrong =
+		    text_read(descriptors.chain, HANDSHAKE_CHAIN_SIZE, &handshake->chain, &size);
 		if (wrong)
 			return wrong;
 	}
@@ -246,7 +270,17 @@ static const char *established_take(struct handshake *handshake, struct message 
 		if (wrong)
 			return wrong;
 	}
+	trace_read(handshake, descriptors.trace);
 	return connection_adopt(handshake, &descriptors, fd, ret_fd);
+}
+
+/* Of a handshake that failed there is nothing else to take. */
+static void failed_take(struct handshake *handshake, struct message *message)
+{
+	_cleanup_(descriptors_done) struct descriptors descriptors = {-1, -1, -1, -1, -1, -1, -1};
+
+	if (!descriptors_take(&descriptors, message))
+		trace_read(handshake, descriptors.trace);
 }
 
 /* What no reply may have. NULL, or what is wrong. */
@@ -318,6 +352,7 @@ void result_take(struct handshake *handshake, struct message *message, int fd, i
 	handshake->outcome = value_is(message, HANDSHAKE_KEY_OUTCOME, "untouched")
 				 ? HANDSHAKE_UNTOUCHED
 				 : HANDSHAKE_POISONED;
+	failed_take(handshake, message);
 	handshake->failure_errno = error_of_class(message_get(message, HANDSHAKE_KEY_CLASS, 0));
 	handshake->may_retry = value_is(message, HANDSHAKE_KEY_RETRY, "yes");
 	sentence = message_get(message, HANDSHAKE_KEY_ERROR, 0);
@@ -373,4 +408,11 @@ int handshake_result_at(const struct handshake *handshake, size_t position, cons
 const char *handshake_peer_chain(const struct handshake *handshake)
 {
 	return handshake->chain;
+}
+
+const char *handshake_trace(const struct handshake *handshake, size_t *ret_size)
+{
+	if (ret_size)
+		*ret_size = handshake->trace_size;
+	return handshake->trace;
 }
