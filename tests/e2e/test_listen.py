@@ -195,7 +195,9 @@ def test_two_programs_share_one_socket(daemon, pki):
 
 
 def test_listening_ends_with_its_program(daemon, pki):
-    before = daemon.status()["listenings"]
+    # Those of the test before may not all have ended.
+    wait_until(lambda: daemon.status()["listenings"] == 0, 20, "the end of other listenings")
+    before = 0
     descriptors = daemon.descriptors(daemon.workers())
     program = Program(daemon.socket)
     visit(program, pki)
