@@ -183,6 +183,7 @@ int config_profile_begin(struct config_reader *reader, const char *name)
 	profile->roles = CONFIG_ROLE_CLIENT | CONFIG_ROLE_SERVER;
 	profile->timeout_ms = TIMEOUT_DEFAULT_MS;
 	profile->records = CONFIG_RECORDS_AUTO;
+	config_resumption_profile_defaults(profile);
 	profile->name = strdup(name);
 	if (!profile->name)
 		return config_problem(reader, "out of memory");
@@ -196,7 +197,8 @@ int config_profile_finish(struct config_reader *reader)
 	unsigned line = profile->line;
 
 	if (config_authentication_finish(reader) < 0 || config_key_exchange_finish(reader) < 0 ||
-	    config_peer_finish(reader) < 0 || config_early_data_finish(reader) < 0)
+	    config_peer_finish(reader) < 0 || config_early_data_finish(reader) < 0 ||
+	    config_resumption_finish(reader) < 0)
 		return -1;
 	if (profile->alpn_required && !profile->alpn_count)
 		return config_problem_at(reader, line,
@@ -212,6 +214,7 @@ void config_profile_done(struct config_profile *profile)
 	config_authentication_done(profile);
 	config_peer_done(profile);
 	config_psk_done(profile);
+	config_resumption_done(profile);
 	for (size_t i = 0; i < profile->alpn_count; i++)
 		free(profile->alpn[i]);
 	free(profile->alpn);

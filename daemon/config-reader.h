@@ -52,6 +52,7 @@ extern const struct config_key config_daemon_keys[];
 extern const struct config_key config_resumption_daemon_keys[];
 extern const struct config_key config_signer_daemon_keys[];
 extern const struct config_key config_signer_keys[];
+extern const struct config_key config_resumption_keys[];
 /* Those of a profile lie in one file for each thing that they are about; config.c lists the tables. */
 extern const struct config_key config_profile_keys[];
 extern const struct config_key config_authentication_keys[];
@@ -74,6 +75,11 @@ void config_authentication_done(struct config_profile *profile);
 int config_peer_finish(struct config_reader *reader);
 void config_peer_done(struct config_profile *profile);
 void config_resumption_defaults(struct config *config);
+void config_resumption_profile_defaults(struct config_profile *profile);
+/* Takes note of a line of a profile, so that sessions of before it was changed are not taken up again. */
+void config_resumption_note(struct config_profile *profile, const char *key, const char *value);
+int config_resumption_finish(struct config_reader *reader);
+void config_resumption_done(struct config_profile *profile);
 int config_key_exchange_finish(struct config_reader *reader);
 void config_signer_finish(struct config *config);
 void config_signer_done(struct config *config);

@@ -73,6 +73,7 @@ static const struct config_key *const profile_tables[] = {
     config_peer_keys,
     config_signer_keys,
     config_psk_keys,
+    config_resumption_keys,
     NULL,
 };
 // clang-format on
@@ -227,6 +228,8 @@ static int key_read(struct config_reader *reader, const char *name, const char *
 	reader->seen[i] = reader->line;
 	reader->key = key;
 	reader->word = key->name;
+	if (reader->profile)
+		config_resumption_note(reader->profile, key->name, value);
 	return key->read(reader, value);
 }
 
@@ -240,6 +243,8 @@ static int continuation_read(struct config_reader *reader, const char *value)
 				      value, reader->key->name,
 				      reader->key->list ? "" : ", which has only one");
 	reader->word = reader->key->name;
+	if (reader->profile)
+		config_resumption_note(reader->profile, reader->key->name, value);
 	return reader->key->read(reader, value);
 }
 

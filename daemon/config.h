@@ -103,6 +103,15 @@ struct config_psk {
 	bool insecure_plain; /* without (EC)DHE, so without forward secrecy */
 };
 
+/* What a profile says of sessions that are taken up again. */
+struct config_resumption {
+	bool enabled;
+	unsigned ticket_lifetime_s;
+	char **key_files; /* paths; the first encrypts */
+	size_t key_file_count;
+	uint8_t settings[32]; /* SHA-256 over the lines of the profile that a session depends on */
+};
+
 struct config_profile {
 	char *name;
 	unsigned line;
@@ -134,6 +143,7 @@ struct config_profile {
 	bool insecure_no_verification; /* insecure-no-verification = yes: client role, no check of
 					  the server */
 	unsigned early_data;           /* bytes; 0: neither taken nor sent */
+	struct config_resumption resumption;
 	bool unknown_name_refused;     /* unknown-server-name = refuse | default-certificate */
 };
 

@@ -38,6 +38,15 @@ enum counter {
 	COUNTER_KEY_UPDATES_FAILED,
 	COUNTER_RELAY_BYTES_IN,
 	COUNTER_RELAY_BYTES_OUT,
+	/* Sessions that clients offered to take up again, and that were, by this side's role: */
+	COUNTER_OFFERED_SERVER,
+	COUNTER_RESUMED_SERVER,
+	COUNTER_OFFERED_CLIENT,
+	COUNTER_RESUMED_CLIENT,
+	COUNTER_TICKETS_SENT,     /* TLS 1.3 */
+	COUNTER_TICKETS_TAKEN,    /* behind a hand-over */
+	COUNTER_SESSIONS_STORED,  /* of both roles */
+	COUNTER_SESSIONS_EVICTED, /* before their time */
 	COUNTER_WORKERS_DIED,
 	COUNTER_RELAYS_DIED,
 	COUNTER_SIGNERS_DIED,

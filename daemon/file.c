@@ -85,6 +85,31 @@ int file_check_writers(const struct file *file, const char *path, const char *wh
 			   what, path, (unsigned)file->status.st_mode & 07777);
 }
 
+int file_check_private(const struct file *file, const char *path, const char *what,
+		       struct problem *problem)
+{
+	const struct stat *status = &file->status;
+
+	if (status->st_mode & S_IRWXO)
+		return problem_set(problem,
+				   "%s \"%s\": everybody on this machine may use the file (mode"
+				   " %04o); chmod 600 it, and replace what is in it if others had"
+				   " access",
+				   what, path, (unsigned)status->st_mode & 07777);
+	if (status->st_mode & S_IWGRP)
+		return problem_set(
+		    problem,
+		    "%s \"%s\": its group may write to the file (mode %04o); chmod 640"
+		    " or 600 it",
+		    what, path, (unsigned)status->st_mode & 07777);
+	if (status->st_uid != 0 && status->st_uid != geteuid())
+		return problem_set(problem,
+				   "%s \"%s\" belongs to user %u, who can replace it; chown it to"
+				   " root or to the user that starts the daemon (%u)",
+				   what, path, (unsigned)status->st_uid, (unsigned)geteuid());
+	return 0;
+}
+
 void file_done(struct file *file)
 {
 	if (file->data)

@@ -22,6 +22,10 @@ int file_read(const char *path, const char *what, size_t limit, struct file *ret
 /* Whoever can write to the file decides what is believed: 0, or -1 and a sentence where everybody can. */
 int file_check_writers(const struct file *file, const char *path, const char *what,
 		       struct problem *problem);
+/* Who can read or replace a secret has it: 0, or -1 and a sentence where others can. A group may read it
+ * (Debian's ssl-cert). */
+int file_check_private(const struct file *file, const char *path, const char *what,
+		       struct problem *problem);
 /* Wipes and frees. */
 void file_done(struct file *file);
 

@@ -329,6 +329,8 @@ static int task_check(struct handshake_task *task)
 
 	if (error == 0)
 		error = task_read_identity(task);
+	if (error == 0)
+		error = resumption_complete(&task->session);
 	return error < 0 ? error : 1;
 }
 
@@ -398,7 +400,7 @@ static void task_begin(struct handshake_task *task)
 
 	task->begun = true;
 	if (task_attach(task) < 0 ||
-	    session_open(&task->session, &task->decision, only, task->surroundings->early_data,
+	    session_open(&task->session, &task->decision, task->surroundings, only,
 			 &task->transport, &task->outcome.failure) < 0) {
 		task_end(task);
 		return;

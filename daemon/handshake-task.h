@@ -6,6 +6,7 @@
 
 #include <event2/event.h>
 
+#include "counters.h"
 #include "early-data.h"
 #include "offload-kernel.h"
 #include "outcome.h"
@@ -27,6 +28,7 @@ struct handshake_surroundings {
 	struct early_data_guard *early_data; /* NULL: servers take none */
 	struct tracing *tracing;             /* NULL: nobody watches */
 	const struct key_log *key_log;       /* NULL: there is none */
+	struct counters *counters;
 };
 
 struct handshake_task;

@@ -8,9 +8,14 @@
 #include <string.h>
 
 enum {
+	EXTENSION_SERVER_NAME = 0,
 	EXTENSION_MAX_FRAGMENT_LENGTH = 1,
 	EXTENSION_RECORD_SIZE_LIMIT = 28,
+	EXTENSION_SESSION_TICKET = 35,
+	EXTENSION_PRE_SHARED_KEY = 41,
 	EXTENSION_SUPPORTED_VERSIONS = 43,
+	EXTENSION_PSK_MODES = 45,
+	PSK_DHE_KE = 1,
 	RANDOM_SIZE = 32,
 	RECORD_SIZE_LIMIT_MIN = 512, /* below it, GnuTLS as a server does not agree */
 };
@@ -28,6 +33,75 @@ static void versions_read(struct hello *hello, const unsigned char *data, unsign
 	}
 }
 
+/* RFC 6066, 3: a list of type, length and name; the first host_name counts, as for the library. */
+static void server_name_read(struct hello *hello, const unsigned char *data, unsigned size)
+{
+	unsigned at = 2;
+
+	while (at + 3 <= size && hello->server_name[0] == '\0') {
+		unsigned length = (unsigned)data[at + 1] << 8 | data[at + 2];
+
+		if (length > size - at - 3)
+			return;
+		if (data[at] == 0 && length < sizeof(hello->server_name) &&
+		    memchr(data + at + 3, '\0', length) == NULL)
+			memcpy(hello->server_name, data + at + 3, length);
+		at += 3 + length;
+	}
+}
+
+static void ticket_add(struct hello *hello, const unsigned char *data, unsigned size)
+{
+	if (size >= HELLO_TICKET_NAME && hello->ticket_count < HELLO_TICKETS_MAX)
+		memcpy(hello->tickets[hello->ticket_count++], data, HELLO_TICKET_NAME);
+}
+
+/* RFC 8446, 4.2.11: identities of length, bytes and age. */
+static void identities_read(struct hello *hello, const unsigned char *data, unsigned size)
+{
+	unsigned end = size >= 2 ? 2 + ((unsigned)data[0] << 8 | data[1]) : 0, at = 2;
+
+	if (end > size)
+		end = size;
+	while (at + 2 <= end) {
+		unsigned length = (unsigned)data[at] << 8 | data[at + 1];
+
+		if (length + 4 > end - at - 2)
+			return;
+		ticket_add(hello, data + at + 2, length);
+		at += 2 + length + 4;
+	}
+}
+
+static void psk_modes_read(struct hello *hello, const unsigned char *data, unsigned size)
+{
+	for (unsigned i = 1; i < size; i++)
+		hello->psk_dhe = hello->psk_dhe || data[i] == PSK_DHE_KE;
+}
+
+/* What only a ClientHello has. */
+static int client_extension_read(struct hello *hello, unsigned number, const unsigned char *data,
+				 unsigned size)
+{
+	switch (number) {
+	case EXTENSION_SERVER_NAME:
+		server_name_read(hello, data, size);
+		break;
+	case EXTENSION_SESSION_TICKET:
+		ticket_add(hello, data, size);
+		break;
+	case EXTENSION_PRE_SHARED_KEY:
+		identities_read(hello, data, size);
+		break;
+	case EXTENSION_PSK_MODES:
+		psk_modes_read(hello, data, size);
+		break;
+	default:
+		break;
+	}
+	return 0;
+}
+
 static int extension_read(void *context, unsigned number, const unsigned char *data, unsigned size)
 {
 	struct hello *hello = context;
@@ -38,7 +112,7 @@ static int extension_read(void *context, unsigned number, const unsigned char *d
 		hello->record_size_limit = (uint16_t)(data[0] << 8 | data[1]);
 	else if (number == EXTENSION_SUPPORTED_VERSIONS && size >= 3)
 		versions_read(hello, data, size);
-	return 0;
+	return hello->client ? client_extension_read(hello, number, data, size) : 0;
 }
 
 static void client_hello_read(struct hello *hello, const gnutls_datum_t *message)
@@ -47,6 +121,8 @@ static void client_hello_read(struct hello *hello, const gnutls_datum_t *message
 		return;
 	memset(hello, 0, sizeof(*hello)); /* a second one, after HelloRetryRequest, stands alone */
 	hello->seen = true;
+	hello->client = true;
+	hello->session_id = message->size > 2 + RANDOM_SIZE && message->data[2 + RANDOM_SIZE] > 0;
 	/* Without supported_versions, legacy_version is the highest that is offered. */
 	hello->tls12 = message->data[0] == 3 && message->data[1] >= 3;
 	gnutls_ext_raw_parse(hello, extension_read, message, GNUTLS_EXT_RAW_FLAG_TLS_CLIENT_HELLO);

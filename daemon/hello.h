@@ -11,10 +11,24 @@
 /* The most bytes of content that a record may have (RFC 8446, 5.1). */
 enum { HELLO_RECORD_MAX = 16384 };
 
+enum {
+	HELLO_NAME_SIZE = 256,
+	HELLO_TICKETS_MAX = 4,  /* that are looked at */
+	HELLO_TICKET_NAME = 16, /* bytes of a ticket's beginning */
+};
+
 struct hello {
 	bool seen;
-	bool tls12; /* a ClientHello offers it */
+	bool client; /* it is a ClientHello */
+	bool tls12;  /* a ClientHello offers it */
 	bool tls13;
+	bool psk_dhe; /* psk_key_exchange_modes has psk_dhe_ke (RFC 8446, 4.2.9) */
+	char server_name
+	    [HELLO_NAME_SIZE]; /* that a ClientHello asks for (RFC 6066, 3); "" if none */
+	bool session_id;       /* legacy_session_id is not empty */
+	/* How the tickets that are offered begin: RFC 5077, 3.2, or RFC 8446, 4.2.11. */
+	uint8_t tickets[HELLO_TICKETS_MAX][HELLO_TICKET_NAME];
+	unsigned ticket_count;
 	uint16_t record_size_limit;  /* extension 28 (RFC 8449); 0: not there */
 	uint8_t max_fragment_length; /* extension 1 (RFC 6066, 4), its code; 0: not there */
 };

@@ -11,6 +11,7 @@
 #include "signer.h"
 #include "psk-session.h"
 #include "psk.h"
+#include "resumption-policy.h"
 #include "trust.h"
 
 static bool same(const char *a, const char *b)
@@ -108,7 +109,7 @@ static int profile_load(struct loaded *loaded, size_t i, struct problem *problem
 	if (profile->client && priorities_new(config, CONFIG_ROLE_CLIENT, NULL,
 					      &profile->priority_client, problem) < 0)
 		return -1;
-	return 0;
+	return resumption_policy_new(profile, &profile->resumption, problem);
 }
 
 static void profile_done(struct profile *profile)
@@ -120,6 +121,7 @@ static void profile_done(struct profile *profile)
 	if (profile->psk_server)
 		gnutls_psk_free_server_credentials(profile->psk_server);
 	psk_free(profile->psk);
+	resumption_policy_free(profile->resumption);
 	credentials_free(profile->credentials);
 	trust_unref(profile->trust);
 	free(profile->alpn);

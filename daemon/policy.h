@@ -25,6 +25,9 @@ struct decision {
 	bool psk_only;                    /* and no certificates */
 	struct psk_identity psk_identity; /* of a client */
 	enum config_records records;
+	/* Sessions may be taken up again and tickets sent and asked for: not where the caller cannot meet a
+	 * ticket later, as the kernel's own clients. */
+	bool resume;
 	uint32_t timeout_ms; /* never 0 */
 	bool trace;          /* the program wants to see it */
 };

@@ -303,6 +303,17 @@ static int read_peer(struct request *request, const char *value, struct failure 
 	return 0;
 }
 
+static int read_resume(struct request *request, const char *value, struct failure *failure)
+{
+	if (strcmp(value, "no") != 0)
+		return refuse(
+		    failure, HANDSHAKE_KEY_RESUME, value,
+		    "a request can only do without; leave the key out for what the profile"
+		    " says");
+	request->no_resume = true;
+	return 0;
+}
+
 static const struct {
 	const char *key;
 	int (*read)(struct request *, const char *, struct failure *);
@@ -324,6 +335,7 @@ static const struct {
     {HANDSHAKE_KEY_FAILED, read_failed},
     {HANDSHAKE_KEY_USER, read_user},
     {HANDSHAKE_KEY_PEER, read_peer},
+    {HANDSHAKE_KEY_RESUME, read_resume},
 };
 
 static const struct {

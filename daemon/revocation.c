@@ -4,6 +4,7 @@
 // own trust lists look at neither date nor signature of a list when they search it.
 #include "revocation.h"
 
+#include <gnutls/crypto.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,7 @@ struct list {
 struct revocation {
 	struct list *lists;
 	size_t count;
+	unsigned char digest[32]; // of the file
 };
 
 static int serial_compare(const void *a, const void *b)
@@ -220,6 +222,9 @@ int revocation_read(const char *path, struct revocation **ret_revocation, struct
 				    path);
 	else
 		error = lists_read(revocation, &file, path, problem);
+	if (!error &&
+	    gnutls_hash_fast(GNUTLS_DIG_SHA256, file.data, file.size, revocation->digest) < 0)
+		error = problem_set(problem, "out of memory");
 	file_done(&file);
 	if (error) {
 		revocation_free(revocation);
@@ -227,6 +232,11 @@ int revocation_read(const char *path, struct revocation **ret_revocation, struct
 	}
 	*ret_revocation = revocation;
 	return 0;
+}
+
+const unsigned char *revocation_digest(const struct revocation *revocation)
+{
+	return revocation->digest;
 }
 
 void revocation_free(struct revocation *revocation)

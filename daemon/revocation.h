@@ -28,6 +28,8 @@ void revocation_free(struct revocation *revocation);
 enum revocation_status revocation_check(struct revocation *revocation,
 					gnutls_x509_crt_t certificate, gnutls_x509_crt_t issuer,
 					time_t now);
+/* SHA-256 of the file, 32 bytes. */
+const unsigned char *revocation_digest(const struct revocation *revocation);
 size_t revocation_count(const struct revocation *revocation);
 
 struct revocation_facts {

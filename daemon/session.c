@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * The GnuTLS session of one handshake. Touches the session and, through it, the credentials of the
- * profile for reading; must never send or receive by itself, nor let the library keep tickets.
+ * profile for reading; must never send or receive by itself.
  */
 #include "session.h"
 
@@ -66,9 +66,10 @@ static int session_hook(gnutls_session_t tls, unsigned type, unsigned when, unsi
 		hello_read(&session->hello, type, message);
 	if (type == GNUTLS_HANDSHAKE_HELLO_RETRY_REQUEST)
 		return early_data_retry(&session->early, incoming != 0);
-	if (incoming != 0 && type == GNUTLS_HANDSHAKE_CLIENT_HELLO)
-		early_data_hello(&session->early, message);
-	return 0;
+	if (incoming == 0 || type != GNUTLS_HANDSHAKE_CLIENT_HELLO)
+		return 0;
+	early_data_hello(&session->early, message);
+	return resumption_hello(session);
 }
 
 /* Left alone, the library calls it a lack of common suites. */
@@ -87,6 +88,9 @@ static int session_client_hello(gnutls_session_t tls)
 	int error;
 
 	session_read_server_name(session);
+	/* What sessions are bound to was read by hello.c: both must have read the same. */
+	if (strcmp(session->server_name, session->hello.server_name) != 0)
+		return GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER;
 	if (!session_has_version(session))
 		return GNUTLS_E_UNSUPPORTED_VERSION_PACKET;
 	error =
@@ -211,6 +215,8 @@ static int session_set(struct session *session, const struct kernel_tls *kernel)
 		error = session_set_alpn(session);
 	if (error == 0)
 		error = server ? session_set_server(session) : session_set_client(session);
+	if (error == 0)
+		error = resumption_open(session);
 	gnutls_handshake_set_hook_function(session->tls, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_PRE,
 					   session_hook);
 	gnutls_session_set_verify_function(session->tls, session_verify);
@@ -220,18 +226,20 @@ static int session_set(struct session *session, const struct kernel_tls *kernel)
 }
 
 int session_open(struct session *session, const struct decision *decision,
-		 const struct kernel_tls *kernel, struct early_data_guard *guard,
+		 const struct handshake_surroundings *surroundings, const struct kernel_tls *kernel,
 		 struct transport *transport, struct failure *failure)
 {
-	/* No tickets and no early data: nothing of theirs is served yet, and what is not read during
-	 * the handshake must stay with the caller. The certificate of a profile is there to be shown,
+	/* What is not read during the handshake must stay with the caller. Tickets are sent
+	 * when all else is done, by resumption_complete(). The certificate of a profile is there to be shown,
 	 * whatever issuers a server names. */
-	unsigned flags = GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS |
-			 GNUTLS_NO_AUTO_SEND_TICKET | GNUTLS_NO_AUTO_REKEY;
+	unsigned flags =
+	    GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_AUTO_SEND_TICKET | GNUTLS_NO_AUTO_REKEY;
 	int error;
 
 	memset(session, 0, sizeof(*session));
 	session->decision = decision;
+	session->resumption.surroundings = surroundings;
+	session->resumption.enabled = resumption_is_enabled(decision, surroundings);
 	if (!decision->psk_only &&
 	    (decision->role == REQUEST_SERVER ? decision->profile->server
 					      : decision->profile->client) == NULL) {
@@ -246,6 +254,8 @@ int session_open(struct session *session, const struct decision *decision,
 	flags |= early_data_flags(decision);
 	flags |= decision->role == REQUEST_SERVER ? GNUTLS_SERVER
 						  : GNUTLS_CLIENT | GNUTLS_FORCE_CLIENT_CERT;
+	if (!session->resumption.enabled)
+		flags |= GNUTLS_NO_TICKETS;
 	error = gnutls_init(&session->tls, flags);
 	if (error < 0)
 		session->tls = NULL;
@@ -258,7 +268,7 @@ int session_open(struct session *session, const struct decision *decision,
 		    early_data_open(&session->early, session->tls, decision,
 				    session->priority != NULL ? session->priority
 							      : decision->profile->priority_server,
-				    guard);
+				    surroundings != NULL ? surroundings->early_data : NULL);
 	if (error == 0) {
 		transport_bind(transport, session->tls);
 		return 0;

@@ -11,6 +11,7 @@
 #include "outcome.h"
 #include "policy.h"
 #include "psk-session.h"
+#include "resumption.h"
 #include "traffic-keys.h"
 #include "transport.h"
 #include "verify.h"
@@ -27,6 +28,7 @@ struct session {
 	struct traffic_secrets secrets;
 	struct hello hello; /* the peer's */
 	struct early_data early;
+	struct resumption resumption;
 	gnutls_priority_t priority;    /* its own, NULL where it has the profile's */
 	char server_name[256];         /* that the client sent; "" if none */
 	struct trace *trace;           /* lent; NULL: nobody wants to know */
@@ -35,12 +37,11 @@ struct session {
 
 /*
  * Makes the session over the transport; both must stay where they are until session_close. With kernel,
- * only ciphers that this kernel takes are offered (NULL: whatever the profile allows). guard: as of
- * early_data_open(). The decision is
- * borrowed. 0, or -1 with a failure; the session is then closed.
+ * only ciphers that this kernel takes are offered (NULL: whatever the profile allows). The decision and
+ * the surroundings are borrowed. 0, or -1 with a failure; the session is then closed.
  */
 int session_open(struct session *session, const struct decision *decision,
-		 const struct kernel_tls *kernel, struct early_data_guard *guard,
+		 const struct handshake_surroundings *surroundings, const struct kernel_tls *kernel,
 		 struct transport *transport, struct failure *failure);
 /* What must hold beyond a complete handshake: a peer that was verified, an ALPN where one is required. 0,
  * or a negative GnuTLS error as gnutls_handshake() might have returned it. */

@@ -164,6 +164,7 @@ static int worker_make_events(struct worker *worker)
 		if (!worker->surroundings.signing)
 			return -ENOMEM;
 	}
+	worker->surroundings.counters = worker->setup->counters;
 	worker->accepting = event_new(worker->base, worker->setup->listening_fd,
 				      EV_READ | EV_PERSIST, worker_accept, worker);
 	worker->pause = evtimer_new(worker->base, worker_try_again, worker);

@@ -48,6 +48,7 @@
 #define HANDSHAKE_KEY_TIMEOUT_MS          "timeout-ms"          /* 1 to 2^31-1 */
 #define HANDSHAKE_KEY_RECORDS             "records"             /* kernel | relay */
 #define HANDSHAKE_KEY_CLIENT_CERTIFICATES "client-certificates" /* require */
+#define HANDSHAKE_KEY_RESUME              "resume" /* no: neither take up nor keep a session */
 #define HANDSHAKE_KEY_TRACE               "trace" /* yes: the reply comes with the descriptor "trace" */
 
 /* Keys of the operation trace, which chooses by these, role and profile; and of its packets. */

@@ -83,7 +83,7 @@ def context(side, trust=None, certificate=None, key=None, version=None, alpn=Non
 class Endpoint:
     """One side of a TLS connection over sock. sock may be None for one that never sends itself."""
 
-    def __init__(self, sock, made, server_name=None):
+    def __init__(self, sock, made, server_name=None, session=None):
         self.sock = sock
         self.context = made
         self.alerts = []  # (read or write, number)
@@ -92,7 +92,8 @@ class Endpoint:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         server = made.protocol == ssl.PROTOCOL_TLS_SERVER
         self.tls = made.wrap_bio(self.incoming, self.outgoing, server_side=server,
-                                 server_hostname=None if server else server_name)
+                                 server_hostname=None if server else server_name,
+                                 session=session)
 
     def _message(self, _connection, direction, _version, content_type, message_type, _data):
         if content_type == ssl._TLSContentType.ALERT:  # pylint: disable=protected-access

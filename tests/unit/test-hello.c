@@ -149,6 +149,43 @@ static void finds_the_bound_in_each_message(void **state)
 	assert_int_equal(hello.record_size_limit, 0);
 }
 
+static void finds_name_tickets_and_modes(void **state)
+{
+	static const unsigned char tls13[] = {
+	    0, 75,                                                   /* */
+	    0, 0,  0,   8,   0,   6,   0,   0,   3,   'a', '.', 'b', /* server_name */
+	    0, 45, 0,   3,   2,   0,   1,                            /* psk_key_exchange_modes */
+	    0, 41, 0,   52,  0,   50, /* pre_shared_key: three identities, one too short for a ticket */
+	    0, 16, '1', '1', '1', '1', '1', '1', '1', '1', '1', '1', '1', '1', '1', '1', '1', '1',
+	    0, 0,  0,   0,                /* age */
+	    0, 1,  'x', 0,   0,   0,   0, /* */
+	    0, 15, '2', '2', '2', '2', '2', '2', '2', '2', '2', '2', '2', '2', '2', '2', '2', /* */
+	    0, 0,  0,   0};
+	static const unsigned char tls12[] = {0,   21,  0,   35,  0,   17, /* session_ticket */
+					      '3', '3', '3', '3', '3', '3', '3', '3', '3',
+					      '3', '3', '3', '3', '3', '3', '3', 'x'};
+	struct hello hello = {.seen = false};
+	struct bytes bytes;
+
+	(void)state;
+	put_client_hello(&bytes, 3);
+	put(&bytes, tls13, sizeof(tls13));
+	read_bytes(&hello, GNUTLS_HANDSHAKE_CLIENT_HELLO, &bytes, bytes.size);
+	assert_string_equal(hello.server_name, "a.b");
+	assert_true(hello.psk_dhe);
+	assert_int_equal(hello.ticket_count, 1);
+	assert_memory_equal(hello.tickets[0], "1111111111111111", 16);
+	put_client_hello(&bytes, 3);
+	put(&bytes, tls12, sizeof(tls12));
+	read_bytes(&hello, GNUTLS_HANDSHAKE_CLIENT_HELLO, &bytes, bytes.size);
+	assert_string_equal(hello.server_name, "");
+	assert_false(hello.psk_dhe);
+	assert_int_equal(hello.ticket_count, 1);
+	assert_memory_equal(hello.tickets[0], "3333333333333333", 16);
+	for (size_t size = 0; size < bytes.size; size++)
+		read_bytes(&hello, GNUTLS_HANDSHAKE_CLIENT_HELLO, &bytes, size);
+}
+
 static void reads_no_byte_too_many(void **state)
 {
 	static const unsigned types[] = {GNUTLS_HANDSHAKE_CLIENT_HELLO,
@@ -189,6 +226,7 @@ int main(void)
 	    cmocka_unit_test(reads_the_versions_of_a_client),
 	    cmocka_unit_test(bounds_records_as_the_standards_say),
 	    cmocka_unit_test(finds_the_bound_in_each_message),
+	    cmocka_unit_test(finds_name_tickets_and_modes),
 	    cmocka_unit_test(reads_no_byte_too_many),
 	};
 
