@@ -34,7 +34,9 @@ bool resumption_is_enabled(const struct decision *decision,
 {
 	return surroundings != NULL && surroundings->secrets != NULL &&
 	       surroundings->store != NULL && decision->resume &&
-	       decision->profile->config->resumption.enabled;
+	       /* The library would take a ticket that it does not know for a key's identity, and end the
+		* handshake. */
+	       !decision->psk && decision->profile->config->resumption.enabled;
 }
 
 /* Whether all that the client showed is valid for as long as its session would be: who comes back with a
