@@ -15,16 +15,24 @@ _handshake()
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
 		mapfile -t COMPREPLY < <(compgen -W \
-			'serve connect status doctor --help --version' -- "$word")
+			'serve connect trace status doctor --help --version' -- "$word")
 		return
 	fi
 	case $before in
+	--user)
+		mapfile -t COMPREPLY < <(compgen -u -- "$word")
+		return
+		;;
+	--role)
+		mapfile -t COMPREPLY < <(compgen -W 'client server' -- "$word")
+		return
+		;;
 	--root)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		return
 		;;
-	--socket | --log)
+	--socket | --log | --svg)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
@@ -41,7 +49,7 @@ _handshake()
 		mapfile -t COMPREPLY < <(compgen -W 'http/1.1 h2' -- "$word")
 		return
 		;;
-	--listen | --timeout | --timeout-ms | --psk-identity | --peer-name | --watch)
+	--listen | --timeout | --timeout-ms | --psk-identity | --peer-name | --watch | --peer | --count)
 		return
 		;;
 	esac
@@ -52,12 +60,15 @@ _handshake()
 		;;
 	connect)
 		options='--peer-name --profile --alpn --psk-identity --timeout-ms --records --info --json
-			--no-data --keep-open --socket --help'
+			--no-data --keep-open --trace --svg --socket --help'
 		if [[ $word != -* ]]; then
 			mapfile -t COMPREPLY < <(compgen -A hostname -S : -- "$word")
 			compopt -o nospace
 			return
 		fi
+		;;
+	trace)
+		options='--user --profile --peer --role --failed --count --json --svg --socket --help'
 		;;
 	status)
 		options='--json --watch --socket --help'

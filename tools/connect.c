@@ -6,6 +6,7 @@
 #include "connect.h"
 
 #include <errno.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "handshake-protocol.h"
 #include "options.h"
 #include "tool.h"
+#include "trace-show.h"
 
 #define TOOL            "handshake connect"
 #define DIAL_TIMEOUT_MS 30000 /* unless --timeout-ms says otherwise */
@@ -22,10 +24,10 @@
 struct settings {
 	struct options_address address;
 	const char *peer_name; /* NULL: the host */
-	const char *profile, *alpn, *psk_identity, *socket, *early_data;
+	const char *profile, *alpn, *psk_identity, *socket, *early_data, *svg;
 	enum handshake_records records;
 	uint64_t timeout_ms; /* 0: the profile's */
-	bool info, json, no_data, keep_open;
+	bool info, json, no_data, keep_open, trace;
 };
 
 static void usage(void)
@@ -43,6 +45,10 @@ static void usage(void)
 	    "                     it, else as the first data\n"
 	    "  --info             tell all that is known about the connection on stderr\n"
 	    "  --json             the same as one JSON object\n"
+	    "  --trace            draw the handshake, on stderr (with --no-data: stdout); with "
+	    "--json\n"
+	    "                     put its events into the object instead\n"
+	    "  --svg FILE         draw the handshake into this file\n"
 	    "  --no-data          connect, tell on stdout, close; no data is moved\n"
 	    "  --keep-open        send no close_notify when standard input ends\n"
 	    "  --socket PATH      the daemon's socket (default: $HANDSHAKED_SOCKET, else\n"
@@ -66,6 +72,8 @@ enum {
 	JSON,
 	NO_DATA,
 	KEEP_OPEN,
+	TRACE,
+	SVG,
 	SOCKET
 };
 
@@ -109,6 +117,12 @@ static int settings_take(struct settings *settings, int option)
 	case KEEP_OPEN:
 		settings->keep_open = true;
 		break;
+	case TRACE:
+		settings->trace = true;
+		break;
+	case SVG:
+		settings->svg = optarg;
+		break;
 	case SOCKET:
 		settings->socket = optarg;
 		break;
@@ -136,6 +150,8 @@ static int settings_read(int argc, char **argv, struct settings *settings)
 	    {"json", no_argument, NULL, JSON},
 	    {"no-data", no_argument, NULL, NO_DATA},
 	    {"keep-open", no_argument, NULL, KEEP_OPEN},
+	    {"trace", no_argument, NULL, TRACE},
+	    {"svg", required_argument, NULL, SVG},
 	    {"socket", required_argument, NULL, SOCKET},
 	    {"help", no_argument, NULL, 'h'},
 	    {0},
@@ -188,9 +204,22 @@ static int request_prepare(struct handshake *handshake, const struct settings *s
 		return options_refuse(TOOL, "\"%s\" cannot be the identity of a pre-shared key: %s",
 				      settings->psk_identity, strerror(errno));
 	if (handshake_set_timeout(handshake, (uint32_t)settings->timeout_ms) < 0 ||
-	    handshake_set_records(handshake, settings->records) < 0)
+	    handshake_set_records(handshake, settings->records) < 0 ||
+	    handshake_set_trace(handshake, settings->trace || settings->svg) < 0)
 		return options_refuse(TOOL, "the request cannot be made: %s", strerror(errno));
 	return settings->early_data ? connect_early_prepare(handshake, settings->early_data) : 0;
+}
+
+/* What was drawn into a file that cannot be written is told, and is no reason to end. */
+static void trace_tell(const struct handshake *handshake, const struct settings *settings)
+{
+	size_t size;
+	const char *text = handshake_trace(handshake, &size);
+	FILE *stream = settings->no_data ? stdout : stderr;
+
+	if (text && (settings->svg || (settings->trace && !settings->json)))
+		trace_show(TOOL, text, size, settings->trace && !settings->json ? stream : NULL,
+			   settings->svg);
 }
 
 static int failure_tell(const struct handshake *handshake, const struct settings *settings)
@@ -214,6 +243,7 @@ static int failure_tell(const struct handshake *handshake, const struct settings
 		display_text(stderr, value);
 		fputc('\n', stderr);
 	}
+	trace_tell(handshake, settings);
 	if (settings->json)
 		display_result_json(settings->no_data ? stdout : stderr, handshake);
 	return outcome == HANDSHAKE_POISONED ? TOOL_POISONED : TOOL_UNTOUCHED;
@@ -224,9 +254,10 @@ static int success_tell(const struct handshake *handshake, const struct settings
 {
 	FILE *stream = settings->no_data ? stdout : stderr;
 
+	trace_tell(handshake, settings);
 	if (settings->json)
 		return display_result_json(stream, handshake);
-	if (settings->info || settings->no_data)
+	if (settings->info || (settings->no_data && !settings->trace))
 		display_result(stream, handshake);
 	return fflush(stream) == EOF ? -1 : 0;
 }
@@ -277,6 +308,7 @@ int connect_main(int argc, char **argv)
 
 	if (status)
 		return status < 0 ? TOOL_OK : status;
+	setlocale(LC_CTYPE, "");
 	handshake = handshake_new();
 	if (!handshake) {
 		fprintf(stderr, "%s: %s\n", TOOL, strerror(errno));

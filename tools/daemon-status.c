@@ -17,13 +17,17 @@
 
 #define ANSWER_TIMEOUT_S 5
 
-static int daemon_connect(const char *path, char *error, size_t size)
+int daemon_connect(const char *path, char *error, size_t size)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	/* Connecting waits for room in the daemon's queue no longer than this. */
 	struct timeval timeout = {.tv_sec = ANSWER_TIMEOUT_S};
 	_cleanup_close_ int fd = -1;
 
+	if (!path)
+		path = getenv(HANDSHAKE_SOCKET_VARIABLE);
+	if (!path || !*path)
+		path = HANDSHAKE_SOCKET_DEFAULT;
 	if (strlen(path) >= sizeof(address.sun_path)) {
 		snprintf(error, size,
 			 "the path of the daemon's socket, \"%s\", is longer than %zu bytes", path,
@@ -82,10 +86,6 @@ int daemon_status_ask(const char *path, struct message *ret_message, char *error
 	struct pollfd polled = {.events = POLLIN};
 	int r;
 
-	if (!path)
-		path = getenv(HANDSHAKE_SOCKET_VARIABLE);
-	if (!path || !*path)
-		path = HANDSHAKE_SOCKET_DEFAULT;
 	fd = daemon_connect(path, error, size);
 	if (fd < 0)
 		return -1;
@@ -94,7 +94,7 @@ int daemon_status_ask(const char *path, struct message *ret_message, char *error
 	r = message_send(fd, &writer, NULL, 0);
 	if (r < 0) {
 		errno = -r;
-		snprintf(error, size, "cannot ask the daemon at \"%s\": %m", path);
+		snprintf(error, size, "cannot ask the daemon: %m");
 		return -1;
 	}
 	polled.fd = fd;
@@ -102,8 +102,8 @@ int daemon_status_ask(const char *path, struct message *ret_message, char *error
 		r = poll(&polled, 1, ANSWER_TIMEOUT_S * 1000);
 	while (r < 0 && errno == EINTR);
 	if (r == 0) {
-		snprintf(error, size, "the daemon at \"%s\" has not answered within %d seconds",
-			 path, ANSWER_TIMEOUT_S);
+		snprintf(error, size, "the daemon has not answered within %d seconds",
+			 ANSWER_TIMEOUT_S);
 		return -1;
 	}
 	r = message_receive(fd, ret_message);

@@ -11,5 +11,7 @@
  * handshake_perform takes it). 0: message_get knows the counters. -1: error (size bytes) has a
  * sentence. Ends within 5 seconds. */
 int daemon_status_ask(const char *path, struct message *ret_message, char *error, size_t size);
+/* A connection of its own to the socket at path, likewise. A descriptor, or -1 with a sentence. */
+int daemon_connect(const char *path, char *error, size_t size);
 
 #endif

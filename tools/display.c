@@ -141,6 +141,8 @@ int display_result_json(FILE *stream, const struct handshake *handshake)
 {
 	json_t *object = json_object();
 	const char *key, *value, *chain = handshake_peer_chain(handshake);
+	size_t size;
+	const char *trace = handshake_trace(handshake, &size);
 
 	for (size_t i = 0; handshake_result_at(handshake, i, &key, &value); i++) {
 		if (object_add(object, key, value) < 0) {
@@ -149,6 +151,11 @@ int display_result_json(FILE *stream, const struct handshake *handshake)
 		}
 	}
 	if (chain && object_add(object, HANDSHAKE_DESCRIPTOR_CHAIN, chain) < 0) {
+		json_decref(object);
+		return -1;
+	}
+	if (trace && json_object_set_new(object, HANDSHAKE_DESCRIPTOR_TRACE,
+					 json_loadb(trace, size, 0, NULL)) < 0) {
 		json_decref(object);
 		return -1;
 	}

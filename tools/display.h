@@ -19,7 +19,7 @@ json_t *display_json_value(const char *text);
 /* All that the handshake's reply knows, one "tag: value" a line. */
 void display_result(FILE *stream, const struct handshake *handshake);
 /* The same as one JSON object on one line; repeated keys become an array, and the peer's chain comes
- * as "chain". 0 or -1: no memory, or the stream failed. */
+ * as "chain", the trace as the object "trace". 0 or -1: no memory, or the stream failed. */
 int display_result_json(FILE *stream, const struct handshake *handshake);
 /* Prints the object on one line and lets the reference go. 0 or -1. */
 int display_json(FILE *stream, json_t *object);

@@ -16,6 +16,7 @@ static const struct subcommand {
 } subcommands[] = {
     {"serve", serve_main, "serve a directory over HTTPS"},
     {"connect", connect_main, "connect standard input and output to a TLS server"},
+    {"trace", trace_main, "draw the handshakes of all programs as they end"},
     {"status", status_main, "show the daemon's state and counters"},
     {"doctor", doctor_main, "tell what this kernel and this machine's library can do"},
 };

@@ -21,11 +21,14 @@
 
 /* A key belongs to the first group that has a word which the key is or begins with. What belongs to
  * none, as from a newer daemon, comes last. */
+enum { WORDS = 8 };
+
 static const struct group {
 	const char *title;
-	const char *words[8];
+	const char *words[WORDS + 1];
 } groups[] = {
-    {"Daemon", {"version", "gnutls", "pid", "uptime", "generation", "profile", "config", NULL}},
+    {"Daemon",
+     {"version", "gnutls", "pid", "uptime", "generation", "profile", "config", "key-log", NULL}},
     {"Kernel", {"kernel-tls", "kernel-reason", "kernel-cipher", NULL}},
     {"Certificates", {"certificate", "staple", NULL}},
     {"Now", {"clients", "listenings", "handshakes-under-way", "relayed", NULL}},
@@ -61,7 +64,7 @@ static size_t group_find(const char *key)
 	size_t found = GROUPS, longest = 0;
 
 	for (size_t i = 0; i < GROUPS; i++) {
-		for (size_t j = 0; j < 8 && groups[i].words[j]; j++) {
+		for (size_t j = 0; j < WORDS && groups[i].words[j]; j++) {
 			size_t length = strlen(groups[i].words[j]);
 
 			if (length > longest && strncmp(key, groups[i].words[j], length) == 0) {
@@ -132,6 +135,18 @@ static int status_print_json(const struct message *message)
 	return display_json(stdout, object);
 }
 
+/* What must not be overlooked. */
+static void status_warn(const struct message *message)
+{
+	const char *key_log = message_get(message, "key-log", 0);
+
+	if (!key_log)
+		return;
+	printf("\nWARNING: the secrets of all connections are written to \"");
+	display_text(stdout, key_log);
+	printf("\" (key-log)\n");
+}
+
 static int settings_read(int argc, char **argv, struct settings *settings)
 {
 	enum { JSON = 256, WATCH, SOCKET };
@@ -187,6 +202,7 @@ static int status_show(const struct settings *settings)
 		if (settings->watch_ms && isatty(STDOUT_FILENO))
 			printf("\033[H\033[J");
 		status_print(&message);
+		status_warn(&message);
 		if (settings->watch_ms && !isatty(STDOUT_FILENO))
 			putchar('\n');
 	}
@@ -224,7 +240,9 @@ int status_show_if_there(void)
 	char error[512];
 	int r = daemon_status_ask(NULL, &message, error, sizeof(error));
 
-	if (r == 0)
+	if (r == 0) {
 		status_print(&message);
+		status_warn(&message);
+	}
 	return r < 0 ? -1 : TOOL_OK;
 }

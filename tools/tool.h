@@ -17,6 +17,7 @@ int serve_main(int argc, char **argv);
 int connect_main(int argc, char **argv);
 int doctor_main(int argc, char **argv);
 int status_main(int argc, char **argv);
+int trace_main(int argc, char **argv);
 
 /* The bare command: the daemon's state. -1: no daemon answers, and nothing was printed. */
 int status_show_if_there(void);
