@@ -20,7 +20,7 @@
 enum {
 	QUIET_MS = 300,     // how long nothing must have happened
 	PATIENCE_MS = 3000, // but no longer than that after the first change
-	REST_MS = 1000,     // between two loads at least; slow ones get four times what they took
+	REST_MS = 1000,     // between two loads, at least; slow ones get as long as they took
 	DIRECTORIES_MAX = 32768,
 	LINKS_MAX = 40, // as the kernel (path_resolution(7))
 	TICK_MS = 20,   // a file's times lag behind the clock by so much
@@ -329,7 +329,7 @@ void watch_set(struct watch *watch, const struct config *config, bool taken)
 	directories_watch(watch);
 	watch->since = 0;
 	watch->due = INT64_MAX;
-	watch->rest_until = now + (took * 4 > REST_MS ? took * 4 : REST_MS);
+	watch->rest_until = now + (took > REST_MS ? took : REST_MS);
 	if (!watch->config)
 		return;
 	// The watches came first: what changes while this looks is heard.
