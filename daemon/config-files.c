@@ -21,12 +21,15 @@ void config_files_each(const struct config *config, visitor *visit, void *contex
 			const struct config_certificate *pair = &profile->certificates[j];
 
 			visit_if(pair->certificate, CONFIG_FILE, visit, context);
-			visit_if(pair->private_key, CONFIG_FILE, visit, context);
+			if (strncmp(pair->private_key, "pkcs11:", 7) != 0)
+				visit_if(pair->private_key, CONFIG_FILE, visit, context);
+			visit_if(pair->pin_file, CONFIG_FILE, visit, context);
 			visit_if(pair->staple, CONFIG_FILE, visit, context);
 		}
 		visit_if(profile->certificate_directory, CONFIG_DIRECTORY, visit, context);
 		if (profile->trust && strcmp(profile->trust, "system") != 0)
 			visit_if(profile->trust, CONFIG_FILE, visit, context);
 		visit_if(profile->revocation_list, CONFIG_FILE, visit, context);
+		visit_if(profile->psk.file, CONFIG_FILE, visit, context);
 	}
 }

@@ -268,4 +268,5 @@ def test_thousands(make_daemon, pki, records, directory):
     begun = time.monotonic()
     wait_until(lambda: one.status()["certificates"] == count + 1, 60, "the reload")
     print(f"{count} certificates: {took:.1f} s to start, {time.monotonic() - begun:.1f} s to reload")
-    assert served_name(one, pki, "second.test") == {"second.test"}
+    # Workers of before may still take one or the other.
+    wait_until(lambda: served_name(one, pki, "second.test") == {"second.test"}, 20, "the new one")
