@@ -49,6 +49,7 @@ int config_problem_at(struct config_reader *reader, unsigned line, const char *f
     __attribute__((format(printf, 3, 4)));
 
 extern const struct config_key config_daemon_keys[];
+extern const struct config_key config_kernel_keys[];
 extern const struct config_key config_resumption_daemon_keys[];
 extern const struct config_key config_signer_daemon_keys[];
 extern const struct config_key config_signer_keys[];
@@ -88,6 +89,10 @@ void config_psk_done(struct config_profile *profile);
 /* Sets the defaults of [daemon], and judges it when the file has ended. */
 int config_daemon_defaults(struct config_reader *reader);
 int config_daemon_finish(struct config_reader *reader);
+/* The same for [kernel]; to be judged when all profiles are known. */
+void config_kernel_defaults(struct config *config);
+int config_kernel_finish(struct config_reader *reader);
+void config_kernel_done(struct config *config);
 bool config_seen(const struct config_reader *reader, const char *key);
 
 /* Values. Each 0, or -1 with a problem that names reader->word and quotes the value. */

@@ -65,6 +65,7 @@ static const struct config_key *const daemon_tables[] = {
     config_observation_keys,
     NULL,
 };
+static const struct config_key *const kernel_tables[] = {config_kernel_keys, NULL};
 static const struct config_key *const profile_tables[] = {
     config_profile_keys,
     config_authentication_keys,
@@ -94,7 +95,7 @@ static int keys_choose(struct config_reader *reader, const struct config_key *co
 
 static int section_begin(struct config_reader *reader, const char *name)
 {
-	static const char *const known[] = {"daemon", "profile NAME"};
+	static const char *const known[] = {"daemon", "kernel", "profile NAME"};
 
 	if (section_end(reader) < 0)
 		return -1;
@@ -110,6 +111,15 @@ static int section_begin(struct config_reader *reader, const char *name)
 		reader->daemon_line = reader->line;
 		return keys_choose(reader, daemon_tables);
 	}
+	if (!strcmp(name, "kernel")) {
+		if (reader->config->kernel.line)
+			return config_problem(reader,
+					      "[kernel] is there already, in line %u; put all its"
+					      " keys there",
+					      reader->config->kernel.line);
+		reader->config->kernel.line = reader->line;
+		return keys_choose(reader, kernel_tables);
+	}
 	if (!strcmp(name, "profile") || !strncmp(name, "profile ", 8)) {
 		if (keys_choose(reader, profile_tables) < 0)
 			return -1;
@@ -122,14 +132,15 @@ static int section_begin(struct config_reader *reader, const char *name)
 		const char *nearest;
 
 		snprintf(first, sizeof(first), "%.*s", (int)strcspn(name, " \t"), name);
-		nearest = config_nearest(first, (const char *const[]){"daemon", "profile"}, 2);
+		nearest =
+		    config_nearest(first, (const char *const[]){"daemon", "kernel", "profile"}, 3);
 		if (nearest)
 			return config_problem(reader, "unknown section [%s]; did you mean [%s]?",
 					      name,
-					      !strcmp(nearest, "daemon") ? known[0] : known[1]);
+					      !strcmp(nearest, "profile") ? known[2] : nearest);
 	}
-	return config_problem(reader, "unknown section [%s]; known: [%s] and [%s]", name, known[0],
-			      known[1]);
+	return config_problem(reader, "unknown section [%s]; known: [%s], [%s] and [%s]", name,
+			      known[0], known[1], known[2]);
 }
 
 // A line that begins with '[': libinih keeps only 49 bytes of it, does not say where a section
@@ -354,10 +365,11 @@ int config_read(const char *path, struct config **ret_config, struct problem *pr
 	reader.config = calloc(1, sizeof(*reader.config));
 	if (!reader.config)
 		return problem_set(problem, "out of memory");
+	config_kernel_defaults(reader.config);
 	if (path_set(&reader, path) < 0 || config_daemon_defaults(&reader) < 0 ||
 	    file_read(reader.config->path, "configuration", CONFIG_SIZE_MAX, &file, problem) < 0 ||
 	    file_parse(&reader, &file) < 0 || config_daemon_finish(&reader) < 0 ||
-	    allow_defaults(reader.config, problem) < 0)
+	    config_kernel_finish(&reader) < 0 || allow_defaults(reader.config, problem) < 0)
 		goto out;
 	*ret_config = reader.config;
 	reader.config = NULL;
@@ -377,6 +389,7 @@ void config_free(struct config *config)
 	for (size_t i = 0; i < config->profile_count; i++)
 		config_profile_done(&config->profiles[i]);
 	free(config->profiles);
+	config_kernel_done(config);
 	free(config->path);
 	free(config->socket);
 	free(config->state_directory);

@@ -163,6 +163,20 @@ struct config_signer {
 	size_t module_count;
 };
 
+/* The kernel's own consumers of handshakes. */
+enum config_consumer {
+	CONFIG_CONSUMER_NFS,
+	CONFIG_CONSUMER_NFSD,
+	CONFIG_CONSUMERS,
+};
+
+struct config_kernel {
+	unsigned line;                    /* of [kernel]; 0: not there, the kernel is not served */
+	char *profiles[CONFIG_CONSUMERS]; /* NULL: this consumer is not served */
+	unsigned lines[CONFIG_CONSUMERS];
+	unsigned requests_total; /* under way at once */
+};
+
 struct config {
 	char *path;
 	unsigned workers; /* 0 in the file or absent: one per processor */
@@ -189,6 +203,7 @@ struct config {
 	char *key_log;                   /* path, or NULL */
 	struct config_profile *profiles;
 	size_t profile_count;
+	struct config_kernel kernel;
 };
 
 /* Reads and checks the file. 0 and a new object, to be freed by config_free(), or -1 and a sentence
@@ -201,6 +216,7 @@ const struct config_profile *config_find_profile(const struct config *config, co
 bool config_psk_given(const struct config_profile *profile);
 bool config_psk_only(const struct config_profile *profile, enum config_roles role);
 
+const char *config_consumer_word(enum config_consumer consumer);
 /* Words of the file, for messages and replies; "AES-128-GCM", "TLS1.3", "kernel", … */
 const char *config_cipher_word(enum config_cipher cipher);
 const char *config_records_word(enum config_records records);

@@ -24,6 +24,7 @@ static size_t fds_of_kind(enum control_kind kind)
 	case CONTROL_PROGRAM:
 	case CONTROL_SIGNER:
 	case CONTROL_TRACE:
+	case CONTROL_KERNEL:
 		return 1;
 	default:
 		return 0;
@@ -38,7 +39,10 @@ static bool has_request(enum control_kind kind)
 /* Most kinds have no use for the large part: the queue holds more of them so. */
 static size_t size_of_kind(enum control_kind kind)
 {
-	return has_request(kind) ? sizeof(struct control) : offsetof(struct control, caller);
+	if (has_request(kind))
+		return sizeof(struct control);
+	return kind == CONTROL_KERNEL ? offsetof(struct control, caller)
+				      : offsetof(struct control, kernel_request);
 }
 
 int control_send(int fd, const struct control *control, const int *fds)

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernel-request.h"
 #include "request.h"
 
 enum control_kind {
@@ -19,8 +20,10 @@ enum control_kind {
 			    Descriptor: the program's connection */
 	CONTROL_SIGNER,    /* supervisor: another signer has come. Descriptor: the socket to it */
 	CONTROL_NO_SIGNER, /* supervisor: there is none, and none is coming soon */
-	CONTROL_TRACE, /* worker: a program wants to see all handshakes; supervisor: show them this
+	CONTROL_TRACE,  /* worker: a program wants to see all handshakes; supervisor: show them this
 			    one. Descriptor: the program's connection */
+	CONTROL_KERNEL, /* supervisor: a kernel consumer's handshake. Descriptor: its socket */
+	CONTROL_KERNEL_DONE, /* worker: how it ended */
 };
 
 enum { CONTROL_FDS = 2 };
@@ -29,6 +32,8 @@ struct control {
 	enum control_kind kind;
 	uint32_t timeout_ms;
 	bool hand_over; /* with CONTROL_FINISH: programs go to others with CONTROL_PROGRAM */
+	struct kernel_answer kernel_answer;
+	struct kernel_request kernel_request;
 	struct caller caller;
 	struct request request;
 };

@@ -105,11 +105,15 @@ static const char *const words[COUNTERS] = {
     [COUNTER_WORKERS_DIED] = "workers-died",
     [COUNTER_RELAYS_DIED] = "relays-died",
     [COUNTER_SIGNERS_DIED] = "signers-died",
+    [COUNTER_KERNEL_REQUESTS] = "kernel-requests",
+    [COUNTER_KERNEL_ESTABLISHED] = "kernel-requests-established",
+    [COUNTER_KERNEL_FAILED] = "kernel-requests-failed",
     [COUNTER_RELOADS] = "reloads",
     [COUNTER_RELOADS_REFUSED] = "reloads-refused",
     [COUNTER_CLIENTS] = "clients",
     [COUNTER_LISTENINGS] = "listenings",
     [COUNTER_HANDSHAKES_UNDER_WAY] = "handshakes-under-way",
+    [COUNTER_KERNEL_UNDER_WAY] = "kernel-requests-under-way",
     [COUNTER_RELAYED] = "relayed",
 };
 

@@ -328,6 +328,20 @@ static void program_pass(struct generation *current, int fd)
 	foreign_close(fd);
 }
 
+pid_t generation_give(struct generation *generation, const struct kernel_request *request, int fd)
+{
+	const struct control control = {.kind = CONTROL_KERNEL, .kernel_request = *request};
+
+	for (unsigned i = 0; i < generation->worker_count && !generation->retired; i++) {
+		struct worker_child *worker =
+		    &generation->workers[generation->next_worker++ % generation->worker_count];
+
+		if (worker->ready && control_send(worker->control, &control, &fd) == 0)
+			return worker->child.pid;
+	}
+	return 0;
+}
+
 /* Up to so many words. 0, or -errno as control_receive(). */
 static int worker_hear(struct generation *generation, struct worker_child *worker, unsigned most,
 		       struct registry *registry, struct generation *current)
@@ -350,6 +364,9 @@ static int worker_hear(struct generation *generation, struct worker_child *worke
 				     worker_clients_per_user(config), config->clients_total);
 		else if (control.kind == CONTROL_PROGRAM)
 			program_pass(current, fds[0]);
+		else if (control.kind == CONTROL_KERNEL_DONE && generation->netlink)
+			source_netlink_answer(generation->netlink, worker->child.pid,
+					      &control.kernel_answer);
 	}
 	return 0;
 }
@@ -396,6 +413,8 @@ bool generation_died(struct generation *generation, pid_t pid, int status,
 		worker_close(worker);
 		child_died(&worker->child, status, wanted);
 		counters_forget_process(generation->counters, pid);
+		if (generation->netlink)
+			source_netlink_died(generation->netlink, pid);
 		if (!wanted)
 			counters_add(generation->counters, COUNTER_WORKERS_DIED, 1);
 		return true;

@@ -14,6 +14,7 @@
 #include "registry.h"
 #include "relays.h"
 #include "secrets.h"
+#include "source-netlink.h"
 #include "unix-socket.h"
 
 struct worker_child {
@@ -34,8 +35,9 @@ struct generation {
 	struct relays *relays;           /* lent */
 	const struct kernel_tls *kernel;
 	struct counters *counters;
-	struct secrets *secrets;     /* lent */
-	const char *store_directory; /* lent */
+	struct secrets *secrets;        /* lent */
+	struct source_netlink *netlink; /* lent; NULL: the kernel is not served */
+	const char *store_directory;    /* lent */
 	int64_t daemon_started_ms;
 	struct key_log key_log;
 	struct worker_child *workers;
@@ -43,7 +45,7 @@ struct generation {
 	bool retired;
 	uint32_t finish_ms;
 	bool hand_over;
-	unsigned next_worker; /* who gets the next program that is passed on */
+	unsigned next_worker; /* who gets the next program or request that is passed on */
 };
 
 /* Makes one without any process. Takes loaded. NULL: no memory. */
@@ -63,6 +65,8 @@ void generation_polled(struct generation *generation, const struct pollfd *polle
 /* Takes note of a death. false: it is none of these. */
 bool generation_died(struct generation *generation, pid_t pid, int status,
 		     struct registry *registry, struct generation *current);
+/* Gives a kernel consumer's request to a worker: its process id, 0: none can take it now. */
+pid_t generation_give(struct generation *generation, const struct kernel_request *request, int fd);
 /* Lets the workers finish within this time; they are not replaced any more. hand_over: a generation
  * follows, and takes their programs. May be said again. */
 void generation_retire(struct generation *generation, uint32_t milliseconds, bool hand_over);

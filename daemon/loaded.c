@@ -8,10 +8,10 @@
 
 #include "credentials.h"
 #include "priorities.h"
-#include "signer.h"
 #include "psk-session.h"
 #include "psk.h"
 #include "resumption-policy.h"
+#include "signer.h"
 #include "trust.h"
 
 static bool same(const char *a, const char *b)

@@ -88,7 +88,7 @@ struct outcome {
 	int relay_state_fd;
 	int relay_control_fd;
 	int early_data_fd; /* a memfd: what a client sent */
-	int trace_fd; /* a memfd; also of a failure */
+	int trace_fd;      /* a memfd; also of a failure */
 };
 
 /* Records a failure unless there is one already; verification and alert stay as they are. */

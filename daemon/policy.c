@@ -274,3 +274,33 @@ int policy_decide_trace(const struct loaded *loaded, const struct caller *caller
 		    (unsigned)caller->uid);
 	return -1;
 }
+
+int policy_decide_kernel(const struct loaded *loaded, const struct kernel_request *request,
+			 struct decision *ret_decision, struct failure *failure)
+{
+	const struct profile *profile = loaded_find_profile(loaded, request->profile);
+	struct request asked = {
+	    .role = request->is_server ? REQUEST_SERVER : REQUEST_CLIENT,
+	    .timeout_ms = request->timeout_ms,
+	    .records_given = true,
+	    .records = CONFIG_RECORDS_KERNEL,
+	};
+	struct decision decision = {.profile = profile, .role = asked.role};
+
+	if (!profile) { /* a reload has removed it meanwhile */
+		failure_set(failure, FAILURE_DENIED, true, "There is no profile \"%s\" any more",
+			    request->profile);
+		return -1;
+	}
+	memcpy(asked.peer_name, request->peer_name, sizeof(asked.peer_name));
+	if (role_check(profile, asked.role, failure) < 0 ||
+	    alpn_decide(profile->config, &asked, &decision, failure) < 0 ||
+	    records_decide(profile->config, &asked, &decision, failure) < 0 ||
+	    psk_decide(profile, &asked, &decision, failure) < 0 ||
+	    peer_decide(profile, &asked, &decision, failure) < 0)
+		return -1;
+	decision.timeout_ms = request->timeout_ms;
+	decision.unauthenticated = request->unauthenticated;
+	*ret_decision = decision;
+	return 0;
+}

@@ -6,6 +6,7 @@
 
 #include <gnutls/gnutls.h>
 
+#include "kernel-request.h"
 #include "loaded.h"
 #include "outcome.h"
 #include "psk.h"
@@ -28,8 +29,9 @@ struct decision {
 	/* Sessions may be taken up again and tickets sent and asked for: not where the caller cannot meet a
 	 * ticket later, as the kernel's own clients. */
 	bool resume;
-	uint32_t timeout_ms; /* never 0 */
-	bool trace;          /* the program wants to see it */
+	uint32_t timeout_ms;  /* never 0 */
+	bool trace;           /* the program wants to see it */
+	bool unauthenticated; /* client: show no certificate, whatever the profile has */
 };
 
 /* 0, or -1 with a failure of class request, denied or unsupported. */
@@ -39,5 +41,8 @@ int policy_decide(const struct loaded *loaded, const struct caller *caller,
 /* May the caller see the handshakes of all users? 0, or -1 with a failure of class denied. */
 int policy_decide_trace(const struct loaded *loaded, const struct caller *caller,
 			struct failure *failure);
+/* The same for a request of the kernel's own consumers: [kernel] in the configuration allows it. */
+int policy_decide_kernel(const struct loaded *loaded, const struct kernel_request *request,
+			 struct decision *ret_decision, struct failure *failure);
 
 #endif

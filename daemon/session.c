@@ -195,6 +195,23 @@ static int session_set_client(struct session *session)
 	return gnutls_server_name_set(session->tls, GNUTLS_NAME_DNS, name, strlen(name));
 }
 
+/* What the session shows of itself. */
+static int session_set_credentials(struct session *session)
+{
+	const struct decision *decision = session->decision;
+	gnutls_certificate_credentials_t chosen = decision->role == REQUEST_SERVER
+						      ? decision->profile->server
+						      : decision->profile->client;
+	int error = 0;
+
+	if (decision->unauthenticated) {
+		error = gnutls_certificate_allocate_credentials(&session->none);
+		chosen = session->none;
+	}
+	return error < 0 ? error
+			 : gnutls_credentials_set(session->tls, GNUTLS_CRD_CERTIFICATE, chosen);
+}
+
 static int session_set(struct session *session, const struct kernel_tls *kernel)
 {
 	const struct decision *decision = session->decision;
@@ -208,8 +225,7 @@ static int session_set(struct session *session, const struct kernel_tls *kernel)
 	if (error == 0)
 		error = psk_session_set(session);
 	if (error == 0 && !decision->psk_only)
-		error = gnutls_credentials_set(session->tls, GNUTLS_CRD_CERTIFICATE,
-					       server ? profile->server : profile->client);
+		error = session_set_credentials(session);
 	key_exchange_set(session->tls, profile->config);
 	if (error == 0)
 		error = session_set_alpn(session);
@@ -349,6 +365,9 @@ void session_close(struct session *session)
 		gnutls_deinit(session->tls);
 	session->tls = NULL;
 	psk_session_done(&session->psk);
+	if (session->none != NULL)
+		gnutls_certificate_free_credentials(session->none);
+	session->none = NULL;
 	if (session->priority != NULL)
 		gnutls_priority_deinit(session->priority);
 	session->priority = NULL;

@@ -29,10 +29,11 @@ struct session {
 	struct hello hello; /* the peer's */
 	struct early_data early;
 	struct resumption resumption;
-	gnutls_priority_t priority;    /* its own, NULL where it has the profile's */
-	char server_name[256];         /* that the client sent; "" if none */
-	struct trace *trace;           /* lent; NULL: nobody wants to know */
-	const struct key_log *key_log; /* lent; NULL: there is none */
+	gnutls_priority_t priority;            /* its own, NULL where it has the profile's */
+	char server_name[256];                 /* that the client sent; "" if none */
+	struct trace *trace;                   /* lent; NULL: nobody wants to know */
+	const struct key_log *key_log;         /* lent; NULL: there is none */
+	gnutls_certificate_credentials_t none; /* no certificate, where none is to be shown */
 };
 
 /*

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * The supervisor. Touches the configuration, the daemon's socket file, signals, and the other processes.
+ * The supervisor's life: signals, children, the loop. Touches signals and the other processes.
  * Must never parse a byte that came from a network or a program, and never wait for anyone without a
  * deadline.
  */
@@ -18,230 +18,17 @@
 
 #include "expiry.h"
 #include "foreign.h"
-#include "generation.h"
 #include "limits.h"
 #include "log.h"
 #include "notify.h"
 #include "program.h"
-#include "registry.h"
-#include "relays.h"
-#include "secrets.h"
 #include "shared-store.h"
-#include "unix-socket.h"
-#include "watch.h"
+#include "supervisor-state.h"
 
 enum {
-	RETIRE_MS = 10000,    /* what a reload gives to handshakes under way */
 	RELAYS_IDLE_MS = 500, /* what relays without connections have to end */
 	POLLED_OWN = 2,       /* signals, watch */
 };
-
-struct supervisor {
-	const char *config_path;
-	struct kernel_tls kernel;
-	struct counters *counters;
-	struct secrets *secrets;
-	char *store_directory; /* where it was at the start: workers of all generations share it */
-	bool store_kept;
-	struct registry registry;
-	struct unix_socket *unix_socket;
-	struct relays *relays;          /* the current set first; retired ones behind it */
-	struct generation *generations; /* likewise */
-	int64_t started_ms;
-	unsigned last_generation;
-	int signals;
-	struct watch *watch;
-	time_t expiry; /* when a staple of the current generation ends; 0: none does */
-	bool reload_due;
-	bool stopping;
-	bool stop_now;
-};
-
-/* ---- Configuration becomes processes ------------------------------------------------------- */
-
-/* What a configuration needs beside its workers; what fits already is the present one. */
-struct surroundings {
-	struct unix_socket *unix_socket;
-	struct relays *relays;
-	bool new_socket, new_relays;
-};
-
-static int surroundings_make(struct supervisor *supervisor, const struct config *config,
-			     struct surroundings *ret, struct problem *problem)
-{
-	ret->unix_socket = supervisor->unix_socket;
-	ret->relays = supervisor->relays;
-	ret->new_socket = !ret->unix_socket || strcmp(ret->unix_socket->path, config->socket) != 0;
-	ret->new_relays = !ret->relays || !relays_fit(ret->relays, config);
-	if (ret->new_socket) {
-		ret->unix_socket = NULL;
-		if (unix_socket_new(config->socket, config->socket_mode, config->socket_group,
-				    &ret->unix_socket, problem) < 0)
-			return -1;
-	}
-	if (ret->new_relays) {
-		ret->relays = relays_new(config, supervisor->counters, problem);
-		if (!ret->relays)
-			return -1;
-	}
-	return 0;
-}
-
-/* Relays that were started in vain end as their sockets close; they stay in the list to be waited for. */
-static void surroundings_undo(struct supervisor *supervisor, struct surroundings *made)
-{
-	if (made->new_socket)
-		unix_socket_free(made->unix_socket);
-	if (!made->new_relays || !made->relays)
-		return;
-	relays_retire(made->relays);
-	if (supervisor->relays) {
-		made->relays->next = supervisor->relays->next;
-		supervisor->relays->next = made->relays;
-	} else {
-		supervisor->relays = made->relays;
-	}
-}
-
-/* The socket keeps its place, with the access that the new configuration says. */
-static int access_change(struct supervisor *supervisor, const struct surroundings *made,
-			 const struct config *config, struct problem *problem)
-{
-	const struct config *before =
-	    supervisor->generations ? supervisor->generations->loaded->config : NULL;
-
-	if (made->new_socket || !before)
-		return 0;
-	if (before->socket_mode == config->socket_mode &&
-	    before->socket_group == config->socket_group)
-		return 0;
-	return unix_socket_set_access(
-	    made->unix_socket, config->socket_mode,
-	    config->socket_group == (gid_t)-1 ? getegid() : config->socket_group, problem);
-}
-
-/* From here on nothing fails. */
-static void generation_adopt(struct supervisor *supervisor, struct generation *generation,
-			     const struct surroundings *made)
-{
-	struct generation *old = supervisor->generations;
-
-	if (old)
-		generation_retire(old, RETIRE_MS, true);
-	generation->next = old;
-	supervisor->generations = generation;
-	generation->relays->users++;
-	if (made->new_socket) {
-		unix_socket_free(supervisor->unix_socket);
-		supervisor->unix_socket = made->unix_socket;
-	}
-	if (made->new_relays) {
-		made->relays->next = supervisor->relays;
-		supervisor->relays = made->relays;
-	}
-	log_set_level(generation->loaded->config->log_level);
-	supervisor->expiry = expiry_tell(generation->loaded, time(NULL));
-}
-
-/* Beside the secrets if it is to outlive the daemon, else beside the socket, which is the daemon's alone. */
-static int store_make(struct supervisor *supervisor, const struct config *config,
-		      struct problem *problem)
-{
-	const char *state = config->state_directory;
-
-	if (asprintf(&supervisor->store_directory, "%s%s", state ? state : config->socket,
-		     state ? "/store" : "-store") < 0) {
-		supervisor->store_directory = NULL;
-		return problem_set(problem, "out of memory");
-	}
-	supervisor->store_kept = state != NULL;
-	return shared_store_prepare(supervisor->store_directory, supervisor->store_kept, problem);
-}
-
-/* Made at the start; a reload may give them another place and schedule. */
-static int secrets_fit(struct supervisor *supervisor, const struct config *config,
-		       struct problem *problem)
-{
-	if (!supervisor->secrets)
-		return secrets_new(config->state_directory, config->ticket_rotation_s,
-				   &supervisor->secrets, problem) < 0
-			   ? -1
-			   : store_make(supervisor, config, problem);
-	return secrets_change(supervisor->secrets, config->state_directory,
-			      config->ticket_rotation_s, problem);
-}
-
-/* Takes loaded. */
-static int generation_begin(struct supervisor *supervisor, struct loaded *loaded,
-			    struct problem *problem)
-{
-	struct generation *generation = generation_new(loaded, supervisor->last_generation + 1);
-	struct surroundings made = {0};
-	int r;
-
-	if (!generation) {
-		loaded_free(loaded);
-		return problem_set(problem, "out of memory");
-	}
-	limits_raise_files(loaded->config);
-	r = surroundings_make(supervisor, loaded->config, &made, problem);
-	if (r == 0)
-		r = secrets_fit(supervisor, loaded->config, problem);
-	if (r == 0) {
-		generation->unix_socket = made.unix_socket;
-		generation->relays = made.relays;
-		generation->kernel = &supervisor->kernel;
-		generation->counters = supervisor->counters;
-		generation->secrets = supervisor->secrets;
-		generation->store_directory = supervisor->store_directory;
-		generation->daemon_started_ms = supervisor->started_ms;
-		r = generation_start(generation, problem);
-	}
-	if (r == 0)
-		r = access_change(supervisor, &made, loaded->config, problem);
-	if (r < 0) {
-		generation_free(generation);
-		surroundings_undo(supervisor, &made);
-		return -1;
-	}
-	supervisor->last_generation++;
-	generation_adopt(supervisor, generation, &made);
-	return 0;
-}
-
-static int configuration_begin(struct supervisor *supervisor, struct problem *problem)
-{
-	struct loaded *loaded;
-	int r;
-
-	watch_begin(supervisor->watch);
-	r = loaded_new(supervisor->config_path, &loaded, problem);
-	if (r == 0)
-		r = generation_begin(supervisor, loaded, problem);
-	if (supervisor->generations)
-		watch_set(supervisor->watch, supervisor->generations->loaded->config, r == 0);
-	return r;
-}
-
-static void supervisor_reload(struct supervisor *supervisor)
-{
-	struct problem problem = {""};
-
-	supervisor->reload_due = false;
-	if (supervisor->stopping)
-		return;
-	notify_reloading();
-	/* The kernel may have learnt it meanwhile: the module was loaded. */
-	offload_kernel_probe(&supervisor->kernel);
-	if (configuration_begin(supervisor, &problem) < 0) {
-		counters_add(supervisor->counters, COUNTER_RELOADS_REFUSED, 1);
-		log_error("the reload is refused, all stays as it was: %s", problem.text);
-	} else {
-		counters_add(supervisor->counters, COUNTER_RELOADS, 1);
-		log_info("reloaded \"%s\"", supervisor->config_path);
-	}
-	notify_ready();
-}
 
 /* ---- Signals ------------------------------------------------------------------------------- */
 
@@ -282,6 +69,8 @@ static void supervisor_stop(struct supervisor *supervisor)
 	for (struct generation *g = supervisor->generations; g; g = g->next)
 		generation_retire(g, g->loaded->config->stop_timeout_ms, false);
 	registry_done(&supervisor->registry);
+	if (supervisor->netlink)
+		source_netlink_configure(supervisor->netlink, NULL);
 }
 
 static void supervisor_reap(struct supervisor *supervisor)
@@ -373,6 +162,10 @@ static int64_t supervisor_tend(struct supervisor *supervisor)
 	supervisor_tell_expiry(supervisor);
 	then = watch_due(supervisor->watch);
 	next = then < next ? then : next;
+	if (supervisor->netlink) {
+		then = source_netlink_tend(supervisor->netlink, now);
+		next = then < next ? then : next;
+	}
 	for (struct generation *g = supervisor->generations; g; g = g->next) {
 		then = generation_tend(g, &supervisor->registry, now);
 		next = then < next ? then : next;
@@ -386,7 +179,7 @@ static int64_t supervisor_tend(struct supervisor *supervisor)
 
 static size_t poll_count(const struct supervisor *supervisor)
 {
-	size_t count = POLLED_OWN + supervisor->registry.count;
+	size_t count = POLLED_OWN + (supervisor->netlink != NULL) + supervisor->registry.count;
 
 	for (const struct generation *g = supervisor->generations; g; g = g->next)
 		count += g->worker_count;
@@ -417,6 +210,8 @@ static void supervisor_wait(struct supervisor *supervisor, struct pollfd *polled
 		generation_poll(g, polled + at);
 		at += g->worker_count;
 	}
+	if (supervisor->netlink)
+		source_netlink_poll(supervisor->netlink, polled + at);
 	if (poll(polled, count, poll_timeout(next)) <= 0)
 		return;
 	registry_polled(&supervisor->registry, polled + POLLED_OWN, registered);
@@ -427,6 +222,8 @@ static void supervisor_wait(struct supervisor *supervisor, struct pollfd *polled
 	}
 	if (polled[1].revents)
 		watch_hear(supervisor->watch, now_ms());
+	if (supervisor->netlink)
+		source_netlink_polled(supervisor->netlink, polled + at);
 	if (polled[0].revents)
 		supervisor_hear_signals(supervisor);
 }
@@ -490,7 +287,7 @@ static int supervisor_begin(struct supervisor *supervisor, struct problem *probl
 	supervisor->started_ms = now_ms();
 	offload_kernel_probe(&supervisor->kernel);
 	limits_protect_memory();
-	return configuration_begin(supervisor, problem);
+	return supervisor_configure(supervisor, problem);
 }
 
 /* Relays that carry nothing end at once and are waited for; the others live on without the daemon. */
@@ -519,6 +316,8 @@ static void supervisor_end(struct supervisor *supervisor)
 	unix_socket_free(supervisor->unix_socket);
 	if (supervisor->counters)
 		registry_done(&supervisor->registry);
+	if (supervisor->netlink)
+		source_netlink_configure(supervisor->netlink, NULL);
 	while (supervisor->generations) {
 		struct generation *generation = supervisor->generations;
 
@@ -526,6 +325,7 @@ static void supervisor_end(struct supervisor *supervisor)
 		generation->relays->users--;
 		generation_free(generation);
 	}
+	source_netlink_free(supervisor->netlink);
 	if (supervisor->counters)
 		relays_leave(supervisor);
 	while (supervisor->relays) {

@@ -19,6 +19,7 @@
 #include "signer.h"
 #include "signing.h"
 #include "source-unix.h"
+#include "source-upcall.h"
 
 unsigned worker_clients_per_user(const struct config *config)
 {
@@ -62,7 +63,8 @@ static void worker_try_again(evutil_socket_t fd, short events, void *context)
 
 void worker_check_finished(struct worker *worker)
 {
-	if (worker->finishing && LIST_EMPTY(&worker->sources) && LIST_EMPTY(&worker->listenings))
+	if (worker->finishing && LIST_EMPTY(&worker->sources) && LIST_EMPTY(&worker->listenings) &&
+	    LIST_EMPTY(&worker->upcalls))
 		event_base_loopbreak(worker->base);
 }
 
@@ -74,6 +76,7 @@ static void worker_deadline(evutil_socket_t fd, short events, void *context)
 	log_info("the time to finish is over: what is still under way is cancelled");
 	source_end_all(worker);
 	listening_end_all(worker);
+	upcall_end_all(worker);
 	event_base_loopbreak(worker->base);
 }
 
@@ -120,6 +123,9 @@ static void worker_control(evutil_socket_t fd, short events, void *context)
 			signing_change(worker->surroundings.signing, -1);
 		} else if (control.kind == CONTROL_TRACE && !worker->finishing) {
 			tracing_watch(&worker->tracing, &control.caller, &control.request, fds[0]);
+		} else if (control.kind ==
+			   CONTROL_KERNEL) { /* also while finishing: it was promised */
+			upcall_begin(worker, &control.kernel_request, fds[0]);
 		} else {
 			foreign_close(fds[0]);
 			foreign_close(fds[1]);
@@ -240,10 +246,12 @@ int worker_main(const struct worker_setup *setup)
 	signer_become_worker(setup->loaded->signer);
 	LIST_INIT(&worker.sources);
 	LIST_INIT(&worker.listenings);
+	LIST_INIT(&worker.upcalls);
 	status = worker_run(&worker);
 	source_end_all(&worker);
 	listening_end_all(&worker);
 	tracing_done(&worker.tracing);
+	upcall_end_all(&worker);
 	worker_done(&worker);
 	return status;
 }

@@ -35,6 +35,7 @@ struct worker_setup {
 
 struct source;
 struct listening;
+struct upcall_handshake;
 
 struct worker {
 	const struct worker_setup *setup;
@@ -48,6 +49,7 @@ struct worker {
 	struct event *deadline;
 	LIST_HEAD(source_list, source) sources;
 	LIST_HEAD(listening_list, listening) listenings;
+	LIST_HEAD(upcall_list, upcall_handshake) upcalls;
 	bool finishing;    /* take nothing new */
 	bool handing_over; /* and give programs to the next generation */
 };

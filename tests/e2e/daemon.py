@@ -36,10 +36,11 @@ def sanitizer_reports(directory, *logs):
     return found
 
 
-def configuration(profiles, options):
+def configuration(profiles, options, kernel=None):
     """The text of a configuration. Values may be lists: the line then comes several times."""
     lines = []
-    for title, pairs in [("daemon", options)] + [(f"profile {n}", p) for n, p in profiles.items()]:
+    sections = [("daemon", options)] + ([("kernel", kernel)] if kernel else [])
+    for title, pairs in sections + [(f"profile {n}", p) for n, p in profiles.items()]:
         lines.append(f"[{title}]")
         for key, value in pairs.items() if isinstance(pairs, dict) else pairs:
             for one in value if isinstance(value, (list, tuple)) else [value]:
@@ -130,12 +131,13 @@ class Daemon:
         if os.geteuid() == 0:
             self.options["user"] = "nobody"
         self.options.update(options or {})
+        self.kernel = None  # the keys of [kernel]
         self.write()
 
     def write(self, text=None):
         """Writes the configuration: that of self.profiles and self.options, or another text."""
         if text is None:
-            text = configuration(self.profiles, self.options)
+            text = configuration(self.profiles, self.options, self.kernel)
         self.config.write_text(text)
 
     def start(self):

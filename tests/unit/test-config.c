@@ -173,7 +173,7 @@ static void tells_file_line_and_the_nearest_word(void **state)
 	    {DAEMON "banana = 3\n", ":3: unknown key \"banana\" in [daemon]; see"},
 	    {"[deamon]\n", ":1: unknown section [deamon]; did you mean [daemon]?"},
 	    {"[porfile web]\n", ":1: unknown section [porfile web]; did you mean [profile NAME]?"},
-	    {"[x]\n", ":1: unknown section [x]; known: [daemon] and [profile NAME]"},
+	    {"[x]\n", ":1: unknown section [x]; known: [daemon], [kernel] and [profile NAME]"},
 	    {DAEMON "[profile a]\nrole = sever\n",
 	     ":4: role: unknown value \"sever\"; did you mean \"server\"? Known: client, server"
 	     " or both"},

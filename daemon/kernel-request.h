@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A request of one of the kernel's own consumers, as the supervisor passes it to a worker, and the worker's
+ * answer. Plain data. */
+#ifndef KERNEL_REQUEST_H
+#define KERNEL_REQUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "handshake-protocol.h"
+
+struct kernel_request {
+	uint64_t id; /* the supervisor's */
+	bool is_server;
+	bool unauthenticated; /* client: show no certificate, whatever the profile has */
+	char profile[HANDSHAKE_PROFILE_NAME_SIZE];
+	char peer_name[HANDSHAKE_PEER_NAME_SIZE]; /* "": none */
+	uint32_t timeout_ms;                      /* never 0 */
+};
+
+struct kernel_answer {
+	uint64_t id;
+	int32_t status; /* 0 or a positive errno, as the consumer gets it */
+	bool peer_authenticated;
+};
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The requests of the kernel's own consumers (NFS), in the supervisor: taken from the kernel, given to
+ * workers, and answered exactly once whatever becomes of the worker. */
+#ifndef SOURCE_NETLINK_H
+#define SOURCE_NETLINK_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "config.h"
+#include "counters.h"
+#include "kernel-request.h"
+#include "problem.h"
+
+struct source_netlink;
+
+/* Gives a request with its socket to some worker: the worker's process id, 0: none can take one now. Borrows
+ * fd. */
+typedef pid_t source_netlink_give(void *context, const struct kernel_request *request, int fd);
+
+/* Becomes the kernel's agent. 0 and a new object, or -errno with a sentence. */
+int source_netlink_new(struct counters *counters, source_netlink_give *give, void *context,
+		       struct source_netlink **ret_source, struct problem *problem);
+/* Answers all that is under way with ETIMEDOUT, so that consumers try again. NULL is fine. */
+void source_netlink_free(struct source_netlink *source);
+/* What the requests that come from now on are served by; lent, until the next call. NULL: nothing is taken any
+ * more, what is under way is. */
+void source_netlink_configure(struct source_netlink *source, const struct config_kernel *config);
+
+/* Fills what poll() should watch: one. */
+void source_netlink_poll(const struct source_netlink *source, struct pollfd *ret_polled);
+void source_netlink_polled(struct source_netlink *source, const struct pollfd *polled);
+/* Gives out what waits, answers what took too long. Returns the time of the next thing to do, or INT64_MAX. */
+int64_t source_netlink_tend(struct source_netlink *source, int64_t now);
+/* A worker's word: checked against what that worker was given. */
+void source_netlink_answer(struct source_netlink *source, pid_t worker,
+			   const struct kernel_answer *answer);
+/* A worker has died: what it had is answered. */
+void source_netlink_died(struct source_netlink *source, pid_t worker);
+
+#endif

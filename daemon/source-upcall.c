@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Handshakes that the kernel's consumers ask for. Touches the worker's duplicate of the kernel's socket, and
+ * the word to the supervisor. Must answer every request once: a consumer waits for it.
+ */
+#include "source-upcall.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "log.h"
+#include "policy.h"
+
+struct upcall_handshake {
+	LIST_ENTRY(upcall_handshake) entry;
+	struct worker *worker;
+	struct kernel_request request;
+	int fd;
+	struct handshake_task *task; /* NULL: ended, its answer waits */
+	struct kernel_answer answer;
+	struct event *retry; /* the supervisor's queue was full */
+};
+
+static void upcall_free_one(struct upcall_handshake *upcall)
+{
+	struct worker *worker = upcall->worker;
+
+	LIST_REMOVE(upcall, entry);
+	if (upcall->retry)
+		event_free(upcall->retry);
+	if (upcall->fd >= 0)
+		close(upcall->fd);
+	free(upcall);
+	worker_check_finished(worker);
+}
+
+/* 0, ETIMEDOUT and EACCES are what consumers tell apart: the second makes them try again. */
+static int status_of(const struct outcome *outcome)
+{
+	if (outcome->state == OUTCOME_ESTABLISHED)
+		return 0;
+	switch (outcome->failure.class) {
+	case FAILURE_TIMEOUT:
+	case FAILURE_BUSY:
+	case FAILURE_CANCELLED:
+	case FAILURE_CLOSED:
+		return ETIMEDOUT;
+	case FAILURE_INTERNAL:
+		return outcome->failure.retry ? ETIMEDOUT : EIO;
+	case FAILURE_UNSUPPORTED:
+		return EOPNOTSUPP;
+	default:
+		return EACCES;
+	}
+}
+
+/* Lets go of the socket first: when the consumer hears, nobody else touches it any more. */
+static void upcall_answer(struct upcall_handshake *upcall)
+{
+	const struct timeval soon = {.tv_usec = 10000};
+	struct control control = {.kind = CONTROL_KERNEL_DONE, .kernel_answer = upcall->answer};
+
+	if (upcall->fd >= 0)
+		close(upcall->fd);
+	upcall->fd = -1;
+	if (control_send(upcall->worker->setup->control_fd, &control, NULL) == -EAGAIN &&
+	    upcall->retry && event_add(upcall->retry, &soon) == 0)
+		return;
+	upcall_free_one(upcall);
+}
+
+static void upcall_answer_again(evutil_socket_t fd, short events, void *context)
+{
+	(void)fd, (void)events;
+	upcall_answer(context);
+}
+
+static void upcall_done_one(void *context, struct outcome *outcome)
+{
+	struct upcall_handshake *upcall = context;
+
+	counters_outcome(upcall->worker->setup->counters, outcome);
+	upcall->task = NULL;
+	upcall->answer.status = status_of(outcome);
+	upcall->answer.peer_authenticated = outcome->identity.authenticated;
+	if (outcome->state == OUTCOME_ESTABLISHED)
+		log_debug("the kernel's request %llu is established",
+			  (unsigned long long)upcall->request.id);
+	else
+		log_info("the kernel's request for \"%s\" with profile \"%s\" failed: %s",
+			 upcall->request.peer_name, upcall->request.profile,
+			 outcome->failure.sentence);
+	upcall_answer(upcall);
+}
+
+static void upcall_refuse(struct upcall_handshake *upcall, const struct failure *failure)
+{
+	struct outcome outcome;
+
+	outcome_init(&outcome);
+	outcome.failure = *failure;
+	upcall_done_one(upcall, &outcome);
+}
+
+void upcall_begin(struct worker *worker, const struct kernel_request *request, int fd)
+{
+	struct upcall_handshake *upcall = calloc(1, sizeof(*upcall));
+	const struct kernel_answer busy = {.id = request->id, .status = ETIMEDOUT};
+	const struct control control = {.kind = CONTROL_KERNEL_DONE, .kernel_answer = busy};
+	struct failure failure = {0};
+	struct decision decision;
+
+	if (!upcall) {
+		close(fd);
+		control_send(worker->setup->control_fd, &control, NULL);
+		return;
+	}
+	upcall->worker = worker;
+	upcall->request = *request;
+	upcall->answer.id = request->id;
+	upcall->fd = fd;
+	upcall->retry = evtimer_new(worker->base, upcall_answer_again, upcall);
+	LIST_INSERT_HEAD(&worker->upcalls, upcall, entry);
+	counters_add(worker->setup->counters, COUNTER_HANDSHAKES_STARTED, 1);
+	if (policy_decide_kernel(worker->setup->loaded, request, &decision, &failure) < 0) {
+		upcall_refuse(upcall, &failure);
+		return;
+	}
+	upcall->task =
+	    handshake_task_start(&worker->surroundings, &decision, 0, fd, upcall_done_one, upcall);
+	if (upcall->task)
+		return;
+	failure_set(&failure, FAILURE_BUSY, true, "There is not enough memory for the handshake");
+	upcall_refuse(upcall, &failure);
+}
+
+void upcall_end_all(struct worker *worker)
+{
+	struct upcall_handshake *upcall = LIST_FIRST(&worker->upcalls), *next;
+
+	for (; upcall; upcall = next) {
+		next = LIST_NEXT(upcall, entry);
+		if (upcall->task)
+			handshake_task_cancel(upcall->task);
+		/* The supervisor answers for a worker that is gone. */
+		LIST_REMOVE(upcall, entry);
+		if (upcall->retry)
+			event_free(upcall->retry);
+		if (upcall->fd >= 0)
+			close(upcall->fd);
+		free(upcall);
+	}
+}
