@@ -49,14 +49,14 @@ _handshake()
 		mapfile -t COMPREPLY < <(compgen -W 'http/1.1 h2' -- "$word")
 		return
 		;;
-	--listen | --timeout | --timeout-ms | --psk-identity | --peer-name | --watch | --peer | --count)
+	--listen | --timeout | --timeout-ms | --update-after | --psk-identity | --peer-name | --watch | --peer | --count)
 		return
 		;;
 	esac
 	case $subcommand in
 	serve)
 		options='--listen --root --profile --records --require-client-certificate
-			--timeout --log --quiet --socket --help'
+			--timeout --update-after --log --quiet --socket --help'
 		;;
 	connect)
 		options='--peer-name --profile --alpn --psk-identity --timeout-ms --records --info --json

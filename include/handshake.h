@@ -182,7 +182,8 @@ const char *handshake_trace(const struct handshake *handshake, size_t *ret_size)
  * beyond what is returned. Once it has ended, 0 or -1, it stays so.
  */
 ssize_t handshake_recv(struct handshake *handshake, int fd, void *buffer, size_t size);
-/* Like send(fd, buffer, size, MSG_NOSIGNAL). EPIPE also after close_notify or a fatal alert. */
+/* Like send(fd, buffer, size, MSG_NOSIGNAL). EPIPE also after close_notify or a fatal alert. Of no bytes it
+ * sends none, but sees to the key as described below: now and then, for a program that sends otherwise. */
 ssize_t handshake_send(struct handshake *handshake, int fd, const void *buffer, size_t size);
 /* Like sendfile(2) from *offset, which moves on by what was sent. Never asks the kernel for more
  * than the file has (Linux 6.1 strands the last record then). Bytes that were sent, fewer than asked

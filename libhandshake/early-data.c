@@ -63,8 +63,8 @@ const char *early_data_read(struct early_data *early, int fd)
 	if (!early->data)
 		return "there is no memory for its early data";
 	while (length < (size_t)status.st_size) {
-		ssize_t n = pread(fd, (char *)early->data + length,
-				  (size_t)status.st_size - length, (off_t)length);
+		ssize_t n = pread(fd, (char *)early->data + length, (size_t)status.st_size - length,
+				  (off_t)length);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -88,8 +88,9 @@ int handshake_set_early_data(struct handshake *handshake, const void *data, size
 		error_clear(handshake);
 	if (size > HANDSHAKE_EARLY_DATA_SIZE) {
 		error_clear(handshake);
-		error_set(handshake, EINVAL, "%zu bytes of early data are more than the %d that fit",
-			  size, HANDSHAKE_EARLY_DATA_SIZE);
+		error_set(handshake, EINVAL,
+			  "%zu bytes of early data are more than the %d that fit", size,
+			  HANDSHAKE_EARLY_DATA_SIZE);
 		errno = EINVAL;
 		return -1;
 	}

@@ -221,8 +221,9 @@ int key_update_take(struct handshake *handshake, uint8_t request_update, int *re
  * -errno: receiving has ended. */
 int key_update_follow(struct handshake *handshake, int fd);
 /* Before something is sent: the answer that is owed, or an update because the key is worn. 0 and how many
- * bytes may be sent until this is called again; or -errno. */
-int key_update_before_send(struct handshake *handshake, int fd, uint64_t *ret_bytes);
+ * bytes may be sent until this is called again; or -errno. exact: others send, too, so that the kernel is
+ * asked how much; and where there is no room for a KeyUpdate it is waited for. */
+int key_update_before_send(struct handshake *handshake, int fd, bool exact, uint64_t *ret_bytes);
 /* After something was sent. */
 void key_update_count(struct handshake *handshake, size_t bytes);
 /* The kernel waits for a new key though there was no KeyUpdate (it looks at a record's first byte alone):

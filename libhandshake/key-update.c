@@ -339,12 +339,12 @@ static uint64_t update_after(const struct handshake *handshake)
 
 /* Records under the key so far: counted here, and now and then the kernel's own number, as others may send
  * on the socket, too. */
-static uint64_t records_sent(struct handshake *handshake, int fd, uint64_t after)
+static uint64_t records_sent(struct handshake *handshake, int fd, uint64_t after, bool exact)
 {
 	struct control *control = &handshake->control;
 	uint64_t sent = control->records_checked + control->records_since;
 
-	if (sent < after && control->records_since <= after / 16)
+	if (!exact && sent < after && control->records_since <= after / 16)
 		return sent;
 	if (kernel_records_sent(fd, &control->records_checked) == 0)
 		control->records_since = 0;
@@ -367,7 +367,7 @@ static int bound_check(struct handshake *handshake, uint64_t sent, uint64_t hard
 	    (unsigned long long)sent, reason);
 }
 
-int key_update_before_send(struct handshake *handshake, int fd, uint64_t *ret_bytes)
+int key_update_before_send(struct handshake *handshake, int fd, bool exact, uint64_t *ret_bytes)
 {
 	uint64_t after = update_after(handshake);
 	uint64_t sent = 0, hard = after > UINT64_MAX / HARD ? UINT64_MAX : after * HARD;
@@ -378,11 +378,11 @@ int key_update_before_send(struct handshake *handshake, int fd, uint64_t *ret_by
 	if (!control->update_owed && after == UINT64_MAX)
 		return 0;
 	if (after != UINT64_MAX)
-		sent = records_sent(handshake, fd, after);
+		sent = records_sent(handshake, fd, after, exact);
 	if (control->update_owed || (sent >= after && sent >= control->update_again_at)) {
 		bool owed = control->update_owed;
 
-		r = wait_writable(fd);
+		r = exact ? 0 : wait_writable(fd);
 		if (r == 0)
 			r = update_transmit(handshake, fd, false, owed);
 		if (r == -EAGAIN || r == -EINTR || control->dead || (r < 0 && owed))

@@ -249,9 +249,11 @@ ssize_t handshake_send(struct handshake *handshake, int fd, const void *buffer, 
 	ssize_t n;
 
 	if (r == 0)
-		r = key_update_before_send(handshake, fd, &room);
+		r = key_update_before_send(handshake, fd, size == 0, &room);
 	if (r < 0)
 		return records_fail(-r);
+	if (size == 0)
+		return 0;
 	n = send(fd, buffer, size < room ? size : (size_t)room, MSG_NOSIGNAL);
 	if (n < 0)
 		return records_fail(-records_fail_send(handshake, errno));

@@ -109,7 +109,7 @@ ssize_t handshake_sendfile(struct handshake *handshake, int fd, int file_fd, off
 	while (n >= 0 && (size_t)sent < rest) {
 		size_t step = rest - (size_t)sent;
 
-		n = key_update_before_send(handshake, fd, &room);
+		n = key_update_before_send(handshake, fd, false, &room);
 		if (n < 0)
 			break;
 		if (step > room)

@@ -26,6 +26,7 @@ static void connection_free(struct serve_connection *connection)
 {
 	struct serve *serve = connection->serve;
 
+	serve_records_remove(connection);
 	*connection->link = connection->next;
 	if (connection->next)
 		connection->next->link = connection->link;
@@ -131,6 +132,13 @@ void serve_connection_start(struct serve *serve, struct handshake *handshake, in
 		connection_refuse_early(connection);
 		return;
 	}
+	handshake_set_update_after(handshake, serve->settings->update_after);
+	if (!serve_records_add(connection)) {
+		serve_say(serve, "a connection is lost: %s", strerror(errno));
+		close(connection->fd);
+		connection_free(connection);
+		return;
+	}
 	serve->run_http = true;
 	serve->starting = connection;
 	/* The library takes fd, whatever happens. If it has told of the connection's start, it tells of
@@ -149,6 +157,7 @@ static void connection_closed(struct serve_connection *connection)
 	/* RFC 8446, 6.1. Behind a response that is not whole it would call it whole. */
 	const bool whole = serve_early_end(connection);
 
+	serve_records_remove(connection);
 	if (connection->phase != SERVE_IDLE || !whole ||
 	    handshake_close_notify(connection->handshake, connection->fd) < 0 ||
 	    !linger_begin(connection))
@@ -232,9 +241,9 @@ void serve_connection_complete(void *context, struct MHD_Connection *http, void 
 /* ---- All of them --------------------------------------------------------------------------- */
 
 /* The HTTP library would wait for bytes that the file does not have any more. */
-static void file_check(const struct serve_connection *connection)
+static void file_check(struct serve_connection *connection)
 {
-	if (file_holds(connection))
+	if (file_holds(connection) && serve_records_tend(connection))
 		return;
 	shutdown(connection->fd, SHUT_RDWR);
 	connection->serve->run_http = true;

@@ -44,6 +44,7 @@ static void usage(void)
 	       "  --require-client-certificate  although the profile does not\n"
 	       "  --early-data                  answer GET and HEAD that come as such (0-RTT)\n"
 	       "  --timeout SECONDS             for connections on which nothing moves (60)\n"
+	       "  --update-after RECORDS        the key it sends with, sooner than it wears\n"
 	       "  --log [FILE]                  a line for each request, to FILE or stdout\n"
 	       "  --quiet                       no line when ready, no notices\n"
 	       "  --socket PATH                 the daemon's socket (default: $HANDSHAKED_SOCKET,\n"
@@ -67,7 +68,7 @@ void serve_say(const struct serve *serve, const char *format, ...)
 
 /* ---- The command line ---------------------------------------------------------------------- */
 
-enum { LISTEN = 256, ROOT, PROFILE, RECORDS, REQUIRE, TIMEOUT, LOG, QUIET, SOCKET, EARLY };
+enum { LISTEN = 256, ROOT, PROFILE, RECORDS, REQUIRE, TIMEOUT, LOG, QUIET, SOCKET, EARLY, UPDATE };
 
 static int settings_take(struct serve_settings *settings, int option, bool *listen_given)
 {
@@ -100,6 +101,11 @@ static int settings_take(struct serve_settings *settings, int option, bool *list
 				      &problem) < 0)
 			return options_refuse(SERVE_TOOL, "--timeout: %s", problem.text);
 		break;
+	case UPDATE:
+		if (options_read_number(optarg, 1, UINT32_MAX, &settings->update_after, &problem) <
+		    0)
+			return options_refuse(SERVE_TOOL, "--update-after: %s", problem.text);
+		break;
 	case LOG:
 		settings->log = optarg ? optarg : "-";
 		break;
@@ -129,6 +135,7 @@ static int settings_read(int argc, char **argv, struct serve_settings *settings)
 	    {"require-client-certificate", no_argument, NULL, REQUIRE},
 	    {"early-data", no_argument, NULL, EARLY},
 	    {"timeout", required_argument, NULL, TIMEOUT},
+	    {"update-after", required_argument, NULL, UPDATE},
 	    {"log", optional_argument, NULL, LOG},
 	    {"quiet", no_argument, NULL, QUIET},
 	    {"socket", required_argument, NULL, SOCKET},
@@ -459,6 +466,7 @@ int serve_main(int argc, char **argv)
 	if (serve.http)
 		MHD_stop_daemon(serve.http);
 	serve_connections_free(&serve);
+	serve_records_done();
 	if (serve.listening_fd >= 0)
 		close(serve.listening_fd);
 	if (serve.root_fd >= 0)

@@ -21,7 +21,8 @@ struct serve_settings {
 	enum handshake_records records;
 	uint64_t timeout_ms; /* of a connection on which nothing moves */
 	bool require_client_certificate;
-	bool early_data; /* GET and HEAD may come as such */
+	uint64_t update_after; /* records under one key; 0: what the cipher bears */
+	bool early_data;       /* GET and HEAD may come as such */
 	bool quiet;
 };
 
@@ -122,6 +123,15 @@ void serve_early_switch(struct serve_connection *connection);
 bool serve_early_end(struct serve_connection *connection);
 /* Answers with 425. False: it could not be sent. */
 bool serve_early_refuse(struct serve_connection *connection);
+
+/* ---- serve-records.c: records that carry no data ---- */
+
+/* From now on what the HTTP library reads from the connection is read by libhandshake. False: no memory. */
+bool serve_records_add(struct serve_connection *connection);
+void serve_records_remove(const struct serve_connection *connection);
+void serve_records_done(void);
+/* Updates the key where it is worn. False: nothing more may be sent, and it was told why. */
+bool serve_records_tend(struct serve_connection *connection);
 
 /* ---- serve-response.c: from a request to a response ---- */
 

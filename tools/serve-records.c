@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The HTTP library's reading, led through libhandshake. Touches the connections' descriptors. Never lets a
+ * record that carries no data (an alert, a key update) reach the library, which would take it for an error.
+ *
+ * The library reads its connections with recv(2) and offers no other way. Defined here, in the program, the
+ * name stands before libc's for the shared libraries, too; what is no connection of ours goes on to the
+ * system call as before.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "serve.h"
+
+static struct {
+	struct serve_connection **connections; /* by their descriptor */
+	size_t count;
+	bool within; /* libhandshake calls recv itself */
+} records;
+
+bool serve_records_add(struct serve_connection *connection)
+{
+	size_t fd = (size_t)connection->fd;
+
+	if (fd >= records.count) {
+		size_t count = fd * 2 + 64;
+		struct serve_connection **grown =
+		    reallocarray(records.connections, count, sizeof(*grown));
+
+		if (!grown)
+			return false;
+		memset(grown + records.count, 0, (count - records.count) * sizeof(*grown));
+		records.connections = grown;
+		records.count = count;
+	}
+	records.connections[fd] = connection;
+	return true;
+}
+
+void serve_records_remove(const struct serve_connection *connection)
+{
+	size_t fd = (size_t)connection->fd;
+
+	if (connection->fd >= 0 && fd < records.count && records.connections[fd] == connection)
+		records.connections[fd] = NULL;
+}
+
+void serve_records_done(void)
+{
+	free(records.connections);
+	records.connections = NULL;
+	records.count = 0;
+}
+
+bool serve_records_tend(struct serve_connection *connection)
+{
+	/* What the library sends, nobody counts but the kernel. */
+	if (connection->early_real >= 0 ||
+	    handshake_send(connection->handshake, connection->fd, NULL, 0) == 0 ||
+	    (errno != EKEYEXPIRED && errno != EPROTO))
+		return true;
+	serve_say(connection->serve, "connection closed: %s",
+		  handshake_error(connection->handshake));
+	return false;
+}
+
+__attribute__((visibility("default"))) ssize_t recv(int fd, void *buffer, size_t size, int flags)
+{
+	struct serve_connection *connection =
+	    fd >= 0 && (size_t)fd < records.count ? records.connections[fd] : NULL;
+	ssize_t received;
+
+	if (!connection || records.within || flags || connection->early_real >= 0)
+		return recvfrom(fd, buffer, size, flags, NULL, NULL);
+	records.within = true;
+	received = handshake_recv(connection->handshake, fd, buffer, size);
+	records.within = false;
+	return received;
+}
