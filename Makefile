@@ -42,7 +42,7 @@ endif
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Iinclude -Ilibhandshake -DVERSION='"$(VERSION)"' $(SYSTEMD) \
 	$(WARNINGS) $(HARDENING) $(SANITIZERS) -MMD -MP $(CFLAGS)
 # cmocka 2 deprecates assert_in_range for names that cmocka 1 lacks.
-UNIT_CFLAGS := -Idaemon -Itools -DCMOCKA_DISABLE_DEPRECATION_WARNINGS
+UNIT_CFLAGS := -iquote daemon -iquote tools -DCMOCKA_DISABLE_DEPRECATION_WARNINGS
 ALL_LDFLAGS = -Wl,-z,relro,-z,now $(SANITIZERS) $(LDFLAGS)
 packages = $(shell $(PKG_CONFIG) $(1) $(2))
 
@@ -131,7 +131,7 @@ $(B)/bench/%: bench/%.c $(B)/lib/libhandshake.a
 # libFuzzer comes with clang; each harness includes the .c under test.
 $(B)/fuzz/%: tests/fuzz/%.c
 	@mkdir -p $(@D); echo "  FUZZ $@"
-	$(Q)clang -std=gnu11 -D_GNU_SOURCE -Iinclude -Ilibhandshake -Idaemon -Itools -g -O1 -MMD -MP \
+	$(Q)clang -std=gnu11 -D_GNU_SOURCE -Iinclude -Ilibhandshake -iquote daemon -iquote tools -g -O1 -MMD -MP \
 		$(call packages,--cflags,gnutls) -fsanitize=fuzzer,address,undefined \
 		-fno-sanitize-recover=undefined -o $@ $< $(call packages,--libs,gnutls)
 

@@ -33,6 +33,8 @@ enum {
 	NONCE_SIZE = 12,
 };
 
+static const uint64_t made_max = UINT64_C(1) << 40; /* seconds: no clock shows that */
+
 _Static_assert((TOKEN_SIZE + 2) / 3 * 4 < TOKEN_TEXT_SIZE, "a token fits its text");
 
 void key_token_wipe(struct key_token *token)
@@ -152,7 +154,8 @@ static int content_read(const uint8_t content[CONTENT_SIZE], struct key_token *t
 	at = get(at, &uid, 4);
 	at = get(at, &made, 8);
 	at = get(at, &token->socket.cookie, 8);
-	if (cipher >= CONFIG_CIPHERS || (secret_size != 32 && secret_size != 48))
+	if (cipher >= CONFIG_CIPHERS || is_server > 1 || made > made_max ||
+	    (secret_size != 32 && secret_size != 48))
 		return -EINVAL;
 	memcpy(token->socket.local, at, KEY_TOKEN_ADDRESS_SIZE);
 	at += KEY_TOKEN_ADDRESS_SIZE;

@@ -217,6 +217,11 @@ int handshake_set_update_after(struct handshake *handshake, uint64_t records);
 /* What the next update needs, sealed for the daemon; NULL: none. It changes with each update, and the one
  * before is then of no use. To go with the socket to another program of the same user. */
 const char *handshake_token(const struct handshake *handshake);
+/* Becomes the companion of a connection that another program of the same user has established, with kernel
+ * records, and handed over with its token (NULL: there is none, its keys will not be updated). The role must
+ * have been set before; path is the daemon's, as above. The other program's object must not be used any
+ * more. EINVAL: fd has no keys in the kernel, as with a relay, for instance. */
+int handshake_adopt(struct handshake *handshake, const char *path, int fd, const char *token);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -140,6 +140,9 @@ void result_fail(struct handshake *handshake, enum handshake_outcome outcome, co
  * caller's number, that a relay takes over; or -1 and *ret_fd is the connection's descriptor. */
 void result_take(struct handshake *handshake, struct message *message, int fd, int *ret_fd);
 
+/* Becomes the companion of a connection that another program has established. token: NULL if none. */
+int result_adopt(struct handshake *handshake, const char *version, const char *cipher,
+		 const char *token);
 /* Where the daemon is that the connection's keys can be updated with. */
 void result_remember_daemon(struct handshake *handshake, const char *path);
 
@@ -215,6 +218,16 @@ void control_reset(struct control *control);
 /* A KeyUpdate (RFC 8446, 4.6.3) was received. As control_take. */
 int key_update_take(struct handshake *handshake, uint8_t request_update, int *ret_alert);
 
+/* ---- kernel-keys.c ---- */
+
+/* The kernel waits for a new key though there was no KeyUpdate (it looks at a record's first byte alone):
+ * gives it the old one again. 0 or -errno. */
+int kernel_keys_resume(int fd);
+/* How many records were sent under the key in use, by whomever. 0 or -errno. */
+int kernel_keys_records(int fd, uint64_t *ret_records);
+/* In the words of the protocol. 0 or -errno: it has none in both directions. */
+int kernel_keys_describe(int fd, const char **ret_version, const char **ret_cipher);
+
 /* ---- key-update.c ---- */
 
 /* The peer has gone on to its next key: have the kernel do so, and answer where that was asked for. 0, or
@@ -226,9 +239,6 @@ int key_update_follow(struct handshake *handshake, int fd);
 int key_update_before_send(struct handshake *handshake, int fd, bool exact, uint64_t *ret_bytes);
 /* After something was sent. */
 void key_update_count(struct handshake *handshake, size_t bytes);
-/* The kernel waits for a new key though there was no KeyUpdate (it looks at a record's first byte alone):
- * gives it the old one again. 0 or -errno. */
-int key_update_resume(int fd);
 
 /* ---- alert.c ---- */
 

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/tls.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,10 +15,6 @@
 #include <time.h>
 
 #include "cleanup.h"
-
-#ifndef SOL_TLS
-#define SOL_TLS 282
-#endif
 
 #define RECORD_SIZE 16384
 #define TIMEOUT_MS  5000 /* for an update; a daemon that restarts comes back within it */
@@ -34,68 +29,6 @@
 #define AFTER_GCM ((uint64_t)1 << 22)
 #define AFTER_CCM ((uint64_t)1 << 21)
 #define HARD      4 /* times as many is the end */
-
-/* ---- The kernel's side --------------------------------------------------------------------- */
-
-/* What the kernel has for one direction: struct tls12_crypto_info_…, of which each ends with the number of
- * the next record. Holds a key: to be wiped. */
-struct kernel_info {
-	union {
-		struct tls_crypto_info info;
-		uint8_t bytes[64];
-	} data;
-	socklen_t size;
-};
-
-static int kernel_info_read(int fd, int option, struct kernel_info *ret_info)
-{
-	ret_info->size = sizeof(ret_info->data.info);
-	if (getsockopt(fd, SOL_TLS, option, &ret_info->data, &ret_info->size) < 0)
-		return -errno;
-	switch (ret_info->data.info.cipher_type) {
-	case TLS_CIPHER_AES_GCM_128:
-		ret_info->size = sizeof(struct tls12_crypto_info_aes_gcm_128);
-		break;
-	case TLS_CIPHER_AES_CCM_128:
-		ret_info->size = sizeof(struct tls12_crypto_info_aes_ccm_128);
-		break;
-	case TLS_CIPHER_AES_GCM_256:
-		ret_info->size = sizeof(struct tls12_crypto_info_aes_gcm_256);
-		break;
-	case TLS_CIPHER_CHACHA20_POLY1305:
-		ret_info->size = sizeof(struct tls12_crypto_info_chacha20_poly1305);
-		break;
-	default:
-		return -EOPNOTSUPP;
-	}
-	return getsockopt(fd, SOL_TLS, option, &ret_info->data, &ret_info->size) < 0 ? -errno : 0;
-}
-
-/* How many records were sent under the key in use, by whomever. 0 or -errno. */
-static int kernel_records_sent(int fd, uint64_t *ret_records)
-{
-	struct kernel_info info;
-	uint64_t records = 0;
-	int r = kernel_info_read(fd, TLS_TX, &info);
-
-	for (size_t i = 8; r == 0 && i > 0; i--)
-		records = records << 8 | info.data.bytes[info.size - i];
-	explicit_bzero(&info, sizeof(info));
-	if (r == 0)
-		*ret_records = records;
-	return r;
-}
-
-int key_update_resume(int fd)
-{
-	struct kernel_info info;
-	int r = kernel_info_read(fd, TLS_RX, &info);
-
-	if (r == 0 && setsockopt(fd, SOL_TLS, TLS_RX, &info.data, info.size) < 0)
-		r = -errno;
-	explicit_bzero(&info, sizeof(info));
-	return r;
-}
 
 /* ---- The daemon's side --------------------------------------------------------------------- */
 
@@ -346,7 +279,7 @@ static uint64_t records_sent(struct handshake *handshake, int fd, uint64_t after
 
 	if (!exact && sent < after && control->records_since <= after / 16)
 		return sent;
-	if (kernel_records_sent(fd, &control->records_checked) == 0)
+	if (kernel_keys_records(fd, &control->records_checked) == 0)
 		control->records_since = 0;
 	return control->records_checked + control->records_since;
 }
@@ -478,4 +411,36 @@ int handshake_set_update_after(struct handshake *handshake, uint64_t records)
 const char *handshake_token(const struct handshake *handshake)
 {
 	return handshake->token;
+}
+
+/* ---- Another program's connection ---------------------------------------------------------- */
+
+static int adopt_refuse(struct handshake *handshake, int fd, int error)
+{
+	error_set(handshake, EINVAL, "descriptor %d has no keys of TLS in the kernel: %s", fd,
+		  strerror(error));
+	errno = EINVAL;
+	return -1;
+}
+
+int handshake_adopt(struct handshake *handshake, const char *path, int fd, const char *token)
+{
+	const char *version, *cipher;
+	int r;
+
+	if (handshake->client) {
+		errno = EBUSY;
+		return -1;
+	}
+	result_reset(handshake);
+	r = kernel_keys_describe(fd, &version, &cipher);
+	if (r < 0)
+		return adopt_refuse(handshake, fd, -r);
+	r = result_adopt(handshake, version, cipher, token && *token ? token : NULL);
+	if (r < 0) {
+		errno = -r;
+		return -1;
+	}
+	result_remember_daemon(handshake, link_path(path));
+	return 0;
 }

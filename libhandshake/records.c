@@ -101,7 +101,7 @@ static ssize_t kernel_step(struct handshake *handshake, int fd, void *buffer, si
 	*ret_next = CONTROL_GO_ON;
 	*ret_alert = -1;
 	/* The first byte of a handshake record was that of a KeyUpdate, but it was none, or not all. */
-	if (n == -EKEYEXPIRED && key_update_resume(fd) == 0)
+	if (n == -EKEYEXPIRED && kernel_keys_resume(fd) == 0)
 		return 0;
 	if (n < 0)
 		*ret_next = kernel_fail_receive(handshake, (int)-n, ret_alert);

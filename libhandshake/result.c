@@ -359,6 +359,27 @@ void result_take(struct handshake *handshake, struct message *message, int fd, i
 	error_set(handshake, 0, "%s", sentence ? sentence : "the daemon gave no reason");
 }
 
+int result_adopt(struct handshake *handshake, const char *version, const char *cipher,
+		 const char *token)
+{
+	const struct result_field fields[] = {
+	    {HANDSHAKE_KEY_OUTCOME, "established"}, {HANDSHAKE_KEY_VERSION, version},
+	    {HANDSHAKE_KEY_CIPHER, cipher},         {HANDSHAKE_KEY_TRANSMIT, "kernel"},
+	    {HANDSHAKE_KEY_RECEIVE, "kernel"},
+	};
+	char *copy = token ? strdup(token) : NULL;
+
+	if ((token && !copy) ||
+	    fields_store(handshake, fields, sizeof(fields) / sizeof(fields[0])) < 0) {
+		free(copy);
+		return -ENOMEM;
+	}
+	handshake->token = copy;
+	handshake->path = PATH_KERNEL;
+	handshake->outcome = HANDSHAKE_ESTABLISHED;
+	return 0;
+}
+
 void result_remember_daemon(struct handshake *handshake, const char *path)
 {
 	free(handshake->daemon_path);

@@ -61,6 +61,7 @@ def _load():
         ("handshake_update_keys", c_int, c_void_p, c_int, c_uint),
         ("handshake_set_update_after", c_int, c_void_p, c_uint64),
         ("handshake_token", c_char_p, c_void_p),
+        ("handshake_adopt", c_int, c_void_p, c_char_p, c_int, c_char_p),
     ):
         function = getattr(library, name)
         function.restype = result
@@ -205,6 +206,9 @@ class Handshake:
 
     def set_update_after(self, records):
         self._check(lib().handshake_set_update_after(self.pointer, records))
+
+    def adopt(self, path, fd, token):
+        self._check(lib().handshake_adopt(self.pointer, _encode(path), fd, _encode(token)))
 
     @property
     def token(self):

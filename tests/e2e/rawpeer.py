@@ -130,23 +130,29 @@ class RawPeer:
         header = self._exactly(5)
         return self.receiving.open(header, self._exactly(int.from_bytes(header[3:], "big")))
 
-    def recv_exactly(self, size, asked=None):
-        """Data; key updates are followed, tickets skipped. asked: a list that gets the
-        request_update of each KeyUpdate."""
-        data = b""
-        while len(data) < size:
+    def next_data(self, asked=None):
+        """The data of the next record that has any; key updates are followed, tickets skipped. asked:
+        a list that gets the request_update of each KeyUpdate."""
+        while True:
             kind, content = self.receive()
-            if kind == DATA:
-                data += content
-            elif kind == HANDSHAKE and content[0] == KEY_UPDATE:
+            if kind == DATA and content:
+                return content
+            if kind == HANDSHAKE and content[0] == KEY_UPDATE:
                 assert len(content) == 5, content
                 self.receiving.update()
                 if asked is not None:
                     asked.append(content[4])
-            else:
+            elif kind != DATA:
                 assert kind == HANDSHAKE and content[0] == NEW_SESSION_TICKET, (kind, content)
-        assert len(data) == size
-        return data
+
+    def recv_exactly(self, size, asked=None):
+        """Data of so many bytes, with which a record ends."""
+        data = []
+        while size > 0:
+            data.append(self.next_data(asked))
+            size -= len(data[-1])
+        assert size == 0, data[-1]
+        return b"".join(data)
 
     def alert(self):
         """The number of the alert that comes next, whatever is before it."""

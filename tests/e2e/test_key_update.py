@@ -594,3 +594,112 @@ def test_updates_with_gnutls_cli(rekeys, daemon, pki):
             assert more, (output, program.errors)
             output += more
         assert all(b"answer %d\n" % i in output for i in range(3))
+
+
+# ---- handshake serve and connect ----
+
+def read_response(peer, asked):
+    """Of GET with keep-alive: the body."""
+    text = b""
+    while b"\r\n\r\n" not in text:
+        text += peer.next_data(asked)
+    head, _, body = text.partition(b"\r\n\r\n")
+    length = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n")
+                  if line.startswith(b"content-length"))
+    while len(body) < length:
+        body += peer.next_data(asked)
+    assert head.startswith(b"HTTP/1.1 200"), head
+    return body
+
+
+@pytest.fixture
+def serve_peer(pki):
+    with contextlib.ExitStack() as stack:
+        def make(port):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), seconds(20)))
+            return RawPeer(sock, pki, "client").handshake()
+        yield make
+
+
+def test_serve_follows_and_answers_updates(rekeys, handshake, tmp_path, serve_peer, covers):
+    from test_serve import Serve
+    data = os.urandom(50000)
+    (tmp_path / "file").write_bytes(data)
+    peer = serve_peer(Serve(handshake, tmp_path).port)
+    for i in range(4):
+        peer.update(ask=i % 2 == 1)
+        peer.send(b"GET /file HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        asked = []
+        assert read_response(peer, asked) == data
+        assert asked == [0] * (i % 2)
+    covers("KeyUpdate answered", "TLS1.3", "server")
+
+
+def test_serve_updates_a_worn_key(rekeys, tokens, handshake, tmp_path, serve_peer):
+    from test_serve import Serve
+    data = os.urandom(24 << 20)
+    (tmp_path / "file").write_bytes(data)
+    peer = serve_peer(Serve(handshake, tmp_path, "--update-after", 100).port)
+    peer.send(b"GET /file HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    asked, got = [], []
+    slow = peer.sock
+
+    class Slow:
+        """Reads so slowly that some of serve's ticks fall into the response."""
+        def recv(self, size):
+            time.sleep(0.002)
+            return slow.recv(size)
+    peer.sock = Slow()
+    got = read_response(peer, asked)
+    assert got == data
+    assert asked and set(asked) == {0}
+
+
+def test_connect_follows_updates(rekeys, handshake, pki):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(seconds(20))
+        process = handshake.start("connect", "--profile", "client", "--peer-name", "localhost",
+                                  "127.0.0.1:%d" % listening.getsockname()[1],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        sock, _ = listening.accept()
+        sock.settimeout(seconds(20))
+        with sock:
+            peer = RawPeer(sock, pki, "server").handshake()
+            for i in range(4):
+                peer.update(ask=True)
+                peer.send(b"line %d\n" % i)
+                assert process.stdout.readline() == b"line %d\n" % i
+                process.stdin.write(b"answer\n")
+                process.stdin.flush()
+                asked = []
+                assert peer.recv_exactly(7, asked) == b"answer\n"
+                assert asked == [0]
+
+
+# ---- To another program ----
+
+def test_connection_goes_to_another_program_with_its_token(rekeys, tokens, connect, daemon):
+    one = connect()
+    one.exchange(b"before")
+    one.handshake.update_keys(one.fd)
+    other = library.Handshake(library.SERVER)
+    with other:
+        other.adopt(daemon.socket, one.fd, one.token)
+        assert other["version"] == "TLS1.3" and other["transmit"] == "kernel"
+        assert other["cipher"] == one.handshake["cipher"]
+        one.handshake.free()
+        one.handshake = other
+        one.peer.update(ask=True)
+        assert one.exchange(b"there") == [0, 0]
+        other.update_keys(one.fd)
+        assert one.exchange(b"and there") == [0]
+        one.handshake = library.Handshake()
+
+
+def test_what_has_no_keys_is_not_adopted(daemon):
+    ours, theirs = tcp_pair()
+    with ours, theirs, library.Handshake(library.SERVER) as one:
+        with pytest.raises(OSError) as refused:
+            one.adopt(daemon.socket, ours.fileno(), "")
+        assert refused.value.errno == errno.EINVAL
+        assert "no keys" in one.error

@@ -7,6 +7,7 @@
 #include "../../libhandshake/client.c"
 #include "../../libhandshake/control.c"
 #include "../../libhandshake/deadline.c"
+#include "../../libhandshake/early-data.c"
 #include "../../libhandshake/error.c"
 #include "../../libhandshake/handshake.c"
 #include "../../libhandshake/link.c"

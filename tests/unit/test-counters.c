@@ -175,6 +175,25 @@ static void a_place_that_nobody_inherited_goes_with_its_worker(void **state)
 	assert_true(counters_take_place(counters, PLACE_RELAYED, 1, 1, 1));
 }
 
+static void a_socket_is_one_processs_at_a_time(void **state)
+{
+	struct counters *counters = *state;
+	pid_t worker = fork();
+
+	if (worker == 0)
+		_exit(!counters_claim_socket(counters, 77));
+	waitpid(worker, NULL, 0);
+	assert_false(counters_claim_socket(counters, 77));
+	counters_release_socket(counters, 77); /* it is not ours */
+	assert_false(counters_claim_socket(counters, 77));
+	assert_true(counters_claim_socket(counters, 78));
+	counters_forget_process(counters, worker);
+	assert_true(counters_claim_socket(counters, 77));
+	assert_false(counters_claim_socket(counters, 77));
+	counters_release_socket(counters, 77);
+	assert_true(counters_claim_socket(counters, 77));
+}
+
 /* Two generations of 256 workers, and whatever else there is. */
 static void as_many_processes_as_can_be_configured_find_room(void **state)
 {
@@ -303,6 +322,7 @@ int main(void)
 					    teardown),
 	    cmocka_unit_test_setup_teardown(a_place_that_nobody_inherited_goes_with_its_worker,
 					    setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_socket_is_one_processs_at_a_time, setup, teardown),
 	    cmocka_unit_test(every_counter_has_a_word_of_its_own),
 	    cmocka_unit_test_setup_teardown(counts_are_shared_through_the_descriptor, setup,
 					    teardown),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* links: libhandshake/alert.o libhandshake/client.o libhandshake/control.o libhandshake/deadline.o libhandshake/early-data.o */
-/* links: libhandshake/error.o libhandshake/handshake.o libhandshake/key-update.o libhandshake/link.o libhandshake/listener.o */
+/* links: libhandshake/error.o libhandshake/handshake.o libhandshake/kernel-keys.o libhandshake/key-update.o libhandshake/link.o libhandshake/listener.o */
 /* links: libhandshake/message.o libhandshake/perform.o libhandshake/records.o libhandshake/request.o */
 /* links: libhandshake/result.o libhandshake/sendfile.o libhandshake/socket.o */
 /* Receiving and sending on both record paths. The kernel's records are played by recvmsg and sendmsg

@@ -176,6 +176,64 @@ static void follows_key_updates(void **state)
 	relay_stop(&relay);
 }
 
+/* -1: the relay has closed the control socket. */
+static int order(const struct connection *connection, uint8_t command)
+{
+	uint8_t answer;
+
+	if (send(connection->control, &command, 1, MSG_NOSIGNAL) != 1 ||
+	    recv(connection->control, &answer, 1, 0) != 1)
+		return -1;
+	return answer;
+}
+
+static void updates_its_key_when_the_program_orders_it(void **state)
+{
+	struct relay relay;
+	struct connection connection;
+
+	(void)state;
+	relay_start(&relay, 0);
+	connection_open(&connection, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	for (unsigned i = 0; i < 8; i++) {
+		program_says(&connection, "before");
+		assert_int_equal(
+		    order(&connection, i % 2 ? HANDSHAKE_RELAY_UPDATE_ASK : HANDSHAKE_RELAY_UPDATE),
+		    HANDSHAKE_RELAY_AGREED);
+		program_says(&connection, "after");
+		peer_hears(&connection, "before");
+		peer_hears(&connection, "after");
+		peer_says(&connection, "and back");
+		program_hears(&connection, "and back");
+		if (i == 5) /* the peer's own limit is eight in a second */
+			sleep(1);
+	}
+	connection_close(&connection);
+	relay_stop(&relay);
+}
+
+static void refuses_orders_that_cannot_be(void **state)
+{
+	struct relay relay;
+	struct connection connection;
+
+	(void)state;
+	relay_start(&relay, 0);
+	connection_open(&connection, &relay, CONFIG_TLS12, CONFIG_AES_128_GCM, true);
+	assert_int_equal(order(&connection, HANDSHAKE_RELAY_UPDATE), HANDSHAKE_RELAY_REFUSED);
+	assert_int_equal(order(&connection, 99), -1);
+	program_says(&connection, "it goes on");
+	peer_hears(&connection, "it goes on");
+	connection_close(&connection);
+	connection_open(&connection, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	close(connection.control);
+	connection.control = open("/dev/null", O_RDONLY);
+	program_says(&connection, "without it, too");
+	peer_hears(&connection, "without it, too");
+	connection_close(&connection);
+	relay_stop(&relay);
+}
+
 static void refuses_a_flood_of_key_updates(void **state)
 {
 	struct relay relay;
@@ -354,6 +412,8 @@ int main(void)
 	    cmocka_unit_test(passes_eight_mebibytes_both_ways_at_once),
 	    cmocka_unit_test(counts_bytes_and_connections),
 	    cmocka_unit_test(follows_key_updates),
+	    cmocka_unit_test(updates_its_key_when_the_program_orders_it),
+	    cmocka_unit_test(refuses_orders_that_cannot_be),
 	    cmocka_unit_test(refuses_a_flood_of_key_updates),
 	    cmocka_unit_test(answers_a_wish_to_renegotiate_with_a_warning),
 	    cmocka_unit_test(program_that_does_not_read_holds_the_peer_back),
