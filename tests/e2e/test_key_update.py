@@ -637,21 +637,21 @@ def test_serve_follows_and_answers_updates(rekeys, handshake, tmp_path, serve_pe
 
 def test_serve_updates_a_worn_key(rekeys, tokens, handshake, tmp_path, serve_peer):
     from test_serve import Serve
-    data = os.urandom(24 << 20)
+    data = os.urandom(12 << 20)
     (tmp_path / "file").write_bytes(data)
     peer = serve_peer(Serve(handshake, tmp_path, "--update-after", 100).port)
     peer.send(b"GET /file HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    asked, got = [], []
+    asked = []
     slow = peer.sock
 
     class Slow:
-        """Reads so slowly that some of serve's ticks fall into the response."""
+        """Reads so slowly, until it has been seen, that one of serve's ticks falls into the response."""
         def recv(self, size):
-            time.sleep(0.002)
-            return slow.recv(size)
+            if not asked:
+                time.sleep(0.01)
+            return slow.recv(16384 if not asked else size)
     peer.sock = Slow()
-    got = read_response(peer, asked)
-    assert got == data
+    assert read_response(peer, asked) == data
     assert asked and set(asked) == {0}
 
 
