@@ -302,7 +302,8 @@ static int refuse(struct signer_report *report, const char *url, const struct pi
 		    "private-key \"%s\": token \"%s\" asks for a PIN; write it to a file"
 		    " with mode 0600 and name that as pin-file",
 		    url, pin->token);
-	if (error == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+	if (error == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE ||
+	    error == GNUTLS_E_PKCS11_REQUESTED_OBJECT_NOT_AVAILBLE)
 		return problem_set(problem,
 				   "private-key \"%s\": no token has such a private key (p11tool"
 				   " --list-privkeys --login shows what there is)",
