@@ -217,7 +217,8 @@ def test_a_signer_that_does_not_answer_ends_no_later_than_the_deadline(make_daem
 @pytest.mark.many
 def test_more_handshakes_wait_than_there_are_stacks(make_daemon, profiles, pki):
     count = 400 if SLOW <= 1 else 270
-    one = make_daemon(profiles(timeout_ms=milliseconds(60000)), {"workers": 1})
+    one = make_daemon(profiles(timeout_ms=milliseconds(60000)),
+                      {"workers": 1, "relayed-per-user": 1000})
     signer, = one.signers()
     with one.client() as client, contextlib.ExitStack() as stack:
         os.kill(signer, signal.SIGSTOP)
