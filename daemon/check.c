@@ -16,6 +16,7 @@
 #include "loaded.h"
 #include "offload-kernel.h"
 #include "psk.h"
+#include "raw-public-key.h"
 #include "secrets.h"
 #include "signer.h"
 #include "staple.h"
@@ -359,6 +360,19 @@ static void check_psk(struct report *report, const struct config_profile *profil
 	psk_free(psk);
 }
 
+static void check_raw_public_keys(struct report *report, const struct config_profile *profile)
+{
+	struct problem problem = {};
+	struct pins *pins;
+
+	if (pins_new(&profile->raw, &pins, &problem) < 0)
+		tell(report, ERROR, "[profile %s] %s", profile->name, problem.text);
+	else if (pins)
+		tell(report, OK, "[profile %s] peer-public-key: %zu", profile->name,
+		     profile->raw.pin_count);
+	pins_free(pins);
+}
+
 // ---- Kernel ----
 
 static void check_kernel(struct report *report, const struct config_profile *profile,
@@ -411,6 +425,7 @@ static void check_profiles(struct report *report, const struct config *config,
 		check_certificates(report, profile, signer);
 		check_trust(report, profile);
 		check_psk(report, profile);
+		check_raw_public_keys(report, profile);
 		check_kernel(report, profile, &kernel);
 	}
 }

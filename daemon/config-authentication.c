@@ -119,7 +119,8 @@ int config_authentication_finish(struct config_reader *reader)
 {
 	struct config_profile *profile = reader->profile;
 	const struct config_certificate *last = last_certificate(profile);
-	bool has_certificate = profile->certificate_count || profile->certificate_directory;
+	bool has_certificate = profile->certificate_count || profile->certificate_directory ||
+			       profile->raw.private_key;
 	unsigned line = profile->line;
 
 	if (last && !last->private_key)
@@ -132,7 +133,8 @@ int config_authentication_finish(struct config_reader *reader)
 					 " \"certificate\" and \"private-key\", or"
 					 " \"certificate-directory\"",
 					 profile->name);
-	if (!profile->trust && profile->client_certificates != CONFIG_CLIENT_NONE)
+	if (!profile->trust && !profile->raw.pin_count &&
+	    profile->client_certificates != CONFIG_CLIENT_NONE)
 		return config_problem_at(
 		    reader, line,
 		    "[profile %s]: client-certificates = %s needs \"trust\":"

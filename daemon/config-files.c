@@ -31,5 +31,11 @@ void config_files_each(const struct config *config, visitor *visit, void *contex
 			visit_if(profile->trust, CONFIG_FILE, visit, context);
 		visit_if(profile->revocation_list, CONFIG_FILE, visit, context);
 		visit_if(profile->psk.file, CONFIG_FILE, visit, context);
+		if (profile->raw.private_key &&
+		    strncmp(profile->raw.private_key, "pkcs11:", 7) != 0)
+			visit_if(profile->raw.private_key, CONFIG_FILE, visit, context);
+		for (size_t j = 0; j < profile->raw.pin_count; j++)
+			if (strncmp(profile->raw.pins[j], "sha256:", 7) != 0)
+				visit_if(profile->raw.pins[j], CONFIG_FILE, visit, context);
 	}
 }

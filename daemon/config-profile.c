@@ -206,7 +206,7 @@ int config_profile_finish(struct config_reader *reader)
 					 profile->name);
 	for (int cipher = 0; !config_seen(reader, "ciphers") && cipher < CONFIG_CIPHERS; cipher++)
 		profile->ciphers[profile->cipher_count++] = (enum config_cipher)cipher;
-	return config_psk_finish(reader);
+	return config_raw_public_key_finish(reader) < 0 ? -1 : config_psk_finish(reader);
 }
 
 void config_profile_done(struct config_profile *profile)
@@ -215,6 +215,7 @@ void config_profile_done(struct config_profile *profile)
 	config_peer_done(profile);
 	config_psk_done(profile);
 	config_resumption_done(profile);
+	config_raw_public_key_done(profile);
 	for (size_t i = 0; i < profile->alpn_count; i++)
 		free(profile->alpn[i]);
 	free(profile->alpn);

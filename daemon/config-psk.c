@@ -79,8 +79,9 @@ bool config_psk_only(const struct config_profile *profile, enum config_roles rol
 	// The system's store, which a client without "trust" believes otherwise, would let any
 	// server of the web take the place of the one that has the key.
 	return role == CONFIG_ROLE_SERVER
-		   ? !profile->certificate_count && !profile->certificate_directory
-		   : !profile->trust;
+		   ? !profile->certificate_count && !profile->certificate_directory &&
+			 !profile->raw.private_key
+		   : !profile->trust && !profile->raw.pin_count;
 }
 
 // RFC 8446, 4.2.11: a key goes with suites of its hash alone.

@@ -112,6 +112,12 @@ struct config_resumption {
 	uint8_t settings[32]; /* SHA-256 over the lines of the profile that a session depends on */
 };
 
+struct config_raw {
+	char *private_key; /* path or URL; shown as it is (RFC 7250); NULL: none */
+	char **pins;       /* "sha256:…" or paths of public keys */
+	size_t pin_count;
+};
+
 struct config_profile {
 	char *name;
 	unsigned line;
@@ -132,6 +138,7 @@ struct config_profile {
 	enum config_cipher ciphers[CONFIG_CIPHERS];
 	size_t cipher_count;
 	struct config_psk psk;
+	struct config_raw raw;
 	enum config_group groups[CONFIG_GROUPS]; /* all of them known to this system's GnuTLS */
 	size_t group_count;
 	bool insecure_rsa_key_exchange; /* TLS 1.2: the session's secret encrypted with the
@@ -144,7 +151,7 @@ struct config_profile {
 					  the server */
 	unsigned early_data;           /* bytes; 0: neither taken nor sent */
 	struct config_resumption resumption;
-	bool unknown_name_refused;     /* unknown-server-name = refuse | default-certificate */
+	bool unknown_name_refused; /* unknown-server-name = refuse | default-certificate */
 };
 
 /* What the signer signs with. */
@@ -215,6 +222,10 @@ const struct config_profile *config_find_profile(const struct config *config, co
 /* Whether the profile has pre-shared keys, and in this role nothing else to prove identities with. */
 bool config_psk_given(const struct config_profile *profile);
 bool config_psk_only(const struct config_profile *profile, enum config_roles role);
+
+/* Whether X.509 certificates are shown to peers, and taken of them. */
+bool config_shows_x509(const struct config_profile *profile);
+bool config_takes_x509(const struct config_profile *profile);
 
 const char *config_consumer_word(enum config_consumer consumer);
 /* Words of the file, for messages and replies; "AES-128-GCM", "TLS1.3", "kernel", … */

@@ -16,6 +16,7 @@
 #include "certificate-list.h"
 #include "key-exchange.h"
 #include "loaded.h"
+#include "raw-public-key.h"
 #include "server-names.h"
 #include "signer.h"
 #include "staple.h"
@@ -37,7 +38,8 @@ struct credentials {
 	unsigned group_count;
 	gnutls_certificate_credentials_t server; // for an unknown name or none
 	gnutls_certificate_credentials_t client;
-	gnutls_dh_params_t dh; // of the server's; NULL: no finite fields
+	struct signer_key *raw; // shown without a certificate; NULL: none
+	gnutls_dh_params_t dh;  // of the server's; NULL: no finite fields
 };
 
 static int pair_read(struct pair *pair, const struct config_certificate *config,
@@ -134,6 +136,9 @@ static int group_new(const struct credentials *credentials, const unsigned *numb
 		if (error >= 0 && pair->staple)
 			staple_give(group, i, pair->staple);
 	}
+	// Behind the certificates, whose staples go by number.
+	if (error >= 0 && credentials->raw)
+		error = raw_public_key_give(group, credentials->raw);
 	if (error >= 0)
 		error = hints ? gnutls_certificate_set_x509_trust(group, hints->items,
 								  (int)hints->count)
@@ -235,7 +240,10 @@ int credentials_new(const struct config_profile *config, const struct trust *tru
 		problem_set(problem, "the parameters of key exchange cannot be made");
 		goto fail;
 	}
-	if ((config->roles & CONFIG_ROLE_SERVER) && credentials->pair_count &&
+	if (config->raw.private_key &&
+	    signer_key_load(signer, config->raw.private_key, NULL, &credentials->raw, problem) < 0)
+		goto fail;
+	if ((config->roles & CONFIG_ROLE_SERVER) && (credentials->pair_count || credentials->raw) &&
 	    groups_make(credentials, trust, problem) < 0)
 		goto fail;
 	if ((config->roles & CONFIG_ROLE_CLIENT) && client_make(credentials, problem) < 0)
@@ -266,6 +274,7 @@ void credentials_free(struct credentials *credentials)
 	if (credentials->dh)
 		gnutls_dh_params_deinit(credentials->dh);
 	server_names_free(credentials->names);
+	signer_key_free(credentials->raw);
 	for (unsigned i = 0; i < credentials->pair_count; i++) {
 		certificates_done(&credentials->pairs[i].chain);
 		signer_key_free(credentials->pairs[i].key);

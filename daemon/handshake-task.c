@@ -17,6 +17,7 @@
 #include "identity.h"
 #include "key-token.h"
 #include "offload-relay.h"
+#include "raw-public-key.h"
 #include "session.h"
 #include "signing.h"
 #include "tracing.h"
@@ -258,6 +259,12 @@ static int task_read_identity(struct handshake_task *task)
 
 	if (chain == NULL || count == 0)
 		return 0;
+	if (raw_public_key_shown(task->session.tls)) {
+		unsigned char digest[RAW_PUBLIC_KEY_DIGEST_SIZE];
+
+		identity->authenticated = task->session.verification.authenticated;
+		return raw_public_key_digest(&chain[0], identity->public_key_sha256, digest);
+	}
 	error = identity_read(chain, count, identity);
 	identity->authenticated = error == 0 && task->session.verification.authenticated;
 	return error;

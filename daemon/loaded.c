@@ -10,6 +10,7 @@
 #include "priorities.h"
 #include "psk-session.h"
 #include "psk.h"
+#include "raw-public-key.h"
 #include "resumption-policy.h"
 #include "signer.h"
 #include "trust.h"
@@ -25,7 +26,7 @@ const char *loaded_trust_source(const struct config_profile *config)
 		return config->trust;
 	// A client that says nothing verifies as all programs of this system do.
 	if ((config->roles & CONFIG_ROLE_CLIENT) && !config->insecure_no_verification &&
-	    !config_psk_only(config, CONFIG_ROLE_CLIENT))
+	    config_takes_x509(config) && !config_psk_only(config, CONFIG_ROLE_CLIENT))
 		return "system";
 	return NULL;
 }
@@ -98,7 +99,8 @@ static int profile_load(struct loaded *loaded, size_t i, struct problem *problem
 		return -1;
 	hints = config->trust ? profile->trust : NULL;
 	if (credentials_new(config, hints, loaded->signer, &profile->credentials, problem) < 0 ||
-	    alpn_make(profile, problem) < 0 || psk_load(profile, problem) < 0)
+	    alpn_make(profile, problem) < 0 || psk_load(profile, problem) < 0 ||
+	    pins_new(&config->raw, &profile->pins, problem) < 0)
 		return -1;
 	profile->server = credentials_server(profile->credentials);
 	profile->client = credentials_client(profile->credentials);
@@ -122,6 +124,7 @@ static void profile_done(struct profile *profile)
 		gnutls_psk_free_server_credentials(profile->psk_server);
 	psk_free(profile->psk);
 	resumption_policy_free(profile->resumption);
+	pins_free(profile->pins);
 	credentials_free(profile->credentials);
 	trust_unref(profile->trust);
 	free(profile->alpn);

@@ -12,6 +12,7 @@
 
 struct credentials; /* credentials.h */
 struct signer;      /* signer.h */
+struct pins;        /* raw-public-key.h */
 struct psk;         /* psk.h */
 struct trust;       /* trust.h */
 
@@ -29,6 +30,7 @@ struct profile {
 	gnutls_priority_t priority_client;
 	struct trust *trust;  /* NULL: the profile verifies nobody */
 	gnutls_datum_t *alpn; /* config->alpn in GnuTLS's form; config->alpn_count of them */
+	struct pins *pins;    /* NULL: no raw public key is taken */
 	struct psk *psk;      /* NULL: no pre-shared keys */
 	gnutls_psk_server_credentials_t psk_server; /* NULL: not as server */
 	struct resumption_policy *resumption;       /* what its sessions are bound to */

@@ -56,6 +56,7 @@ struct identity {
 	char subject[1024];
 	char issuer[1024];
 	char sha256[65];
+	char public_key_sha256[65]; /* of a raw public key, which is shown without a certificate */
 	char names[IDENTITY_NAMES_MAX][264]; /* "dns:…", "ip:…", "email:…", "uri:…" */
 	unsigned name_count;
 	char *chain; /* PEM, owned; NULL: none */

@@ -190,7 +190,8 @@ static int peer_decide(const struct profile *profile, const struct request *requ
 
 	memcpy(decision->peer_name, request->peer_name, sizeof(decision->peer_name));
 	if (request->role == REQUEST_CLIENT) {
-		if (config->insecure_no_verification || decision->psk_only)
+		if (config->insecure_no_verification || decision->psk_only ||
+		    !config_takes_x509(config))
 			return 0;
 		if (!request->peer_name[0]) {
 			failure_set(failure, FAILURE_REQUEST, false,
@@ -210,7 +211,7 @@ static int peer_decide(const struct profile *profile, const struct request *requ
 	if (!request->require_client_certificate)
 		return 0;
 	// The system's store, which a client falls back to, never says which clients are good.
-	if (!config->trust || !profile->trust) {
+	if (!profile->pins && (!config->trust || !profile->trust)) {
 		failure_set(failure, FAILURE_DENIED, false,
 			    "client-certificates=require: the profile \"%s\" has no \"trust\" that"
 			    " says whose certificates are good",

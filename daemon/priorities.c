@@ -10,7 +10,7 @@
 
 // Only suites whose records a kernel can take over: AEAD ciphers. No SHA-1 and no PKCS #1 signature of
 // it.
-#define COMMON ":+AEAD:+COMP-NULL:+CTYPE-X509"
+#define COMMON ":+AEAD:+COMP-NULL"
 #define SIGNATURES                                                             \
 	":+SIGN-ECDSA-SECP256R1-SHA256:+SIGN-ECDSA-SHA256:+SIGN-EDDSA-ED25519" \
 	":+SIGN-ECDSA-SECP384R1-SHA384:+SIGN-ECDSA-SHA384:+SIGN-EDDSA-ED448"   \
@@ -73,6 +73,23 @@ static void add_exchanges(struct text *text, const struct config_profile *config
 	add(text, "%s", certificates && config->insecure_rsa_key_exchange ? ":+RSA" : "");
 }
 
+// What each side may prove its identity with; raw public keys first, for they were asked for by name.
+static void add_types(struct text *text, const struct config_profile *config,
+		      enum config_roles role)
+{
+	const char *own = role == CONFIG_ROLE_SERVER ? "SRV" : "CLI";
+	const char *peers = role == CONFIG_ROLE_SERVER ? "CLI" : "SRV";
+
+	if (config->raw.private_key)
+		add(text, ":+CTYPE-%s-RAWPK", own);
+	if (config_shows_x509(config))
+		add(text, ":+CTYPE-%s-X509", own);
+	if (config->raw.pin_count)
+		add(text, ":+CTYPE-%s-RAWPK", peers);
+	if (config_takes_x509(config))
+		add(text, ":+CTYPE-%s-X509", peers);
+}
+
 int priorities_new(const struct config_profile *config, enum config_roles role, const bool *allowed,
 		   gnutls_priority_t *ret_priorities, struct problem *problem)
 {
@@ -86,6 +103,7 @@ int priorities_new(const struct config_profile *config, enum config_roles role, 
 		return problem_set(problem, "[profile %s]: none of its ciphers is left",
 				   config->name);
 	add(&text, COMMON);
+	add_types(&text, config, role);
 	add_exchanges(&text, config, role);
 	add(&text, SIGNATURES ":%%PROFILE_MEDIUM%s",
 	    role == CONFIG_ROLE_SERVER && !config->client_order ? ":%SERVER_PRECEDENCE" : "");

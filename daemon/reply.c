@@ -102,7 +102,9 @@ static void add_identity(struct message_writer *writer, const struct identity *i
 			 unsigned name_count, bool has_psk)
 {
 	add(writer, HANDSHAKE_KEY_PEER_AUTHENTICATED,
-	    yes_or_no(has_psk || (identity->present && identity->authenticated)));
+	    yes_or_no(has_psk || ((identity->present || identity->public_key_sha256[0]) &&
+				  identity->authenticated)));
+	add(writer, HANDSHAKE_KEY_PEER_PUBLIC_KEY_SHA256, identity->public_key_sha256);
 	if (!identity->present)
 		return;
 	add(writer, HANDSHAKE_KEY_PEER_SUBJECT, identity->subject);

@@ -268,6 +268,8 @@ int session_open(struct session *session, const struct decision *decision,
 		return -1;
 	}
 	flags |= early_data_flags(decision);
+	if (decision->profile->pins != NULL || decision->profile->config->raw.private_key != NULL)
+		flags |= GNUTLS_ENABLE_RAWPK;
 	flags |= decision->role == REQUEST_SERVER ? GNUTLS_SERVER
 						  : GNUTLS_CLIENT | GNUTLS_FORCE_CLIENT_CERT;
 	if (!session->resumption.enabled)

@@ -12,6 +12,7 @@
 #include "alert.h"
 #include "allow-peer.h"
 #include "ocsp-response.h"
+#include "raw-public-key.h"
 #include "trace-certificates.h"
 #include "trust.h"
 
@@ -379,6 +380,10 @@ static bool peer_judge(gnutls_session_t session, const gnutls_datum_t *sent, uns
 	bool of_server = decision->role == REQUEST_CLIENT, good;
 	struct chain chain = {};
 
+	if (!trust && decision->profile->pins)
+		return refuse(
+		    verification, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
+		    "certificates are not taken, only the keys that peer-public-key names");
 	if (!trust)
 		return refuse(verification, GNUTLS_A_INTERNAL_ERROR,
 			      "there is no trust to judge the certificate by");
@@ -401,6 +406,25 @@ static bool is_judged(const struct decision *decision)
 	return decision->client_certificates != CONFIG_CLIENT_NONE;
 }
 
+// RFC 7250, 6: nothing but the key itself says whose it is.
+static bool raw_public_key_judge(const gnutls_datum_t *shown, const struct decision *decision,
+				 struct verification *verification)
+{
+	unsigned char digest[RAW_PUBLIC_KEY_DIGEST_SIZE];
+	char text[2 * RAW_PUBLIC_KEY_DIGEST_SIZE + 1];
+
+	if (raw_public_key_digest(shown, text, digest) < 0)
+		return refuse(verification, GNUTLS_A_INTERNAL_ERROR,
+			      "the public key cannot be judged");
+	if (pins_have(decision->profile->pins, digest))
+		return true;
+	refuse(verification, GNUTLS_A_CERTIFICATE_UNKNOWN, "");
+	snprintf(verification->words, sizeof(verification->words),
+		 "its public key is none of those that peer-public-key names; it is sha256:%s",
+		 text);
+	return false;
+}
+
 void verify_peer(gnutls_session_t session, const struct decision *decision,
 		 struct verification *ret_verification)
 {
@@ -412,6 +436,9 @@ void verify_peer(gnutls_session_t session, const struct decision *decision,
 	verification.present = sent && count > 0;
 	if (!verification.present) {
 		certificate_missing(session, decision, &verification);
+	} else if (raw_public_key_shown(session)) {
+		verification.authenticated =
+		    raw_public_key_judge(&sent[0], decision, &verification);
 	} else if (gnutls_certificate_type_get2(session, GNUTLS_CTYPE_PEERS) != GNUTLS_CRT_X509) {
 		refuse(&verification, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
 		       "the peer showed something that is no X.509 certificate");

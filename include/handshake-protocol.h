@@ -100,6 +100,8 @@
 #define HANDSHAKE_KEY_PEER_ISSUER  "peer-issuer"  /* RFC 4514 */
 #define HANDSHAKE_KEY_PEER_IDENTITY \
 	"peer-identity" /* repeated: dns:NAME, ip:ADDRESS, email:…, uri:… */
+#define HANDSHAKE_KEY_PEER_PUBLIC_KEY_SHA256 \
+	"peer-public-key-sha256" /* of a raw public key (RFC 7250): its DER, 64 digits */
 #define HANDSHAKE_KEY_PEER_SHA256 \
 	"peer-sha256" /* of the certificate's DER, 64 hexadecimal digits */
 

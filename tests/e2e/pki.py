@@ -6,6 +6,7 @@ trusts. Each certificate is a PEM file NAME.pem with its chain behind it and a k
 """
 
 import datetime
+import hashlib
 import ipaddress
 
 from cryptography import x509
@@ -192,6 +193,11 @@ class Pki:
 
     def key(self, name):
         return self.directory / (name + ".key")
+
+    def public_key_sha256(self, name):
+        key = self.certificates[name].public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return hashlib.sha256(key).hexdigest()
 
     def sha256(self, name):
         return self.certificates[name].fingerprint(hashes.SHA256()).hex()
