@@ -54,6 +54,8 @@ void status_build(const struct worker_setup *setup, uint64_t id, struct reply *r
 	message_add(writer, "kernel-tls", setup->kernel->available ? "yes" : "no");
 	if (!setup->kernel->available)
 		message_add(writer, "kernel-tls-reason", setup->kernel->reason);
+	else
+		message_add(writer, "kernel-key-updates", setup->kernel->rekeys ? "yes" : "no");
 	if (setup->loaded->config->key_log)
 		message_add(writer, "key-log", setup->loaded->config->key_log);
 	for (enum counter counter = 0; counter < COUNTERS; counter++)

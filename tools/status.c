@@ -29,14 +29,16 @@ static const struct group {
 } groups[] = {
     {"Daemon",
      {"version", "gnutls", "pid", "uptime", "generation", "profile", "config", "key-log", NULL}},
-    {"Kernel", {"kernel-tls", "kernel-reason", "kernel-cipher", NULL}},
+    {"Kernel", {"kernel-tls", "kernel-key-updates", "kernel-reason", "kernel-cipher", NULL}},
     {"Certificates", {"certificate", "staple", NULL}},
-    {"Now", {"clients", "listenings", "handshakes-under-way",
-	     "kernel-requests-under-way", "relayed", NULL}},
+    {"Now",
+     {"clients", "listenings", "handshakes-under-way", "kernel-requests-under-way", "relayed",
+      NULL}},
     {"Kernel's consumers", {"kernel-requests", NULL}},
     {"Handshakes", {"handshakes-", "handshake-", "connections-", NULL}},
     {"Failures", {"failed-", NULL}},
     {"Versions and records", {"tls1", "kernel-records", "relay-", NULL}},
+    {"Key updates", {"key-updates-", NULL}},
     {"Processes", {"worker", "relay", "reload", NULL}},
 };
 enum { GROUPS = sizeof(groups) / sizeof(groups[0]) };

@@ -538,7 +538,7 @@ def run_interleaved(ends, updates, seed):
 @pytest.mark.timeout(900 * SLOW)
 def test_many_updates_in_random_interleaving_with_data(rekeys, daemon, record_path, covers):
     """HANDSHAKE_TEST_UPDATES=10000 for all of them."""
-    updates = int(os.environ.get("HANDSHAKE_TEST_UPDATES", 2000 if SLOW == 1 else 200))
+    updates = int(os.environ.get("HANDSHAKE_TEST_UPDATES") or (2000 if SLOW == 1 else 200))
     with contextlib.ExitStack() as stack:
         run_interleaved(pair(daemon, stack), updates, updates)
     for role in SIDES:

@@ -395,3 +395,45 @@ def test_64_mib_through_each_direction_of_a_program(connect):
         sending = in_thread(one.peer.send, data)
         assert one.recv_exactly(len(data)) == data
         sending.result(seconds(30))
+
+
+# ---- Renegotiation (TLS 1.2) ----
+
+@pytest.mark.parametrize("side", ("s_client", "s_server"))
+def test_renegotiation_is_refused_with_the_alert(side, daemon, pki, covers):
+    """OpenSSL takes the warning no_renegotiation (RFC 5246, 7.2.2) for the end, and says so."""
+    options = ("-tls1_2", "-CAfile", pki.trust)
+    with contextlib.ExitStack() as stack:
+        if side == "s_client":
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            listening.settimeout(seconds(20))
+            program = Openssl("s_client", "-connect",
+                              "127.0.0.1:%d" % listening.getsockname()[1], *options)
+            stack.callback(program.end)
+            sock = stack.enter_context(listening.accept()[0])
+        else:
+            port = peers.free_port()
+            program = Openssl("s_server", "-accept", f"127.0.0.1:{port}", "-cert",
+                              pki.cert("ecdsa"), "-cert_chain", pki.cert("ecdsa"), "-key",
+                              pki.key("ecdsa"), *options, port=port)
+            stack.callback(program.end)
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), seconds(20)))
+            sock.settimeout(None)
+        role = "server" if side == "s_client" else "client"
+        handshake = stack.enter_context(
+            library.Handshake(library.SERVER, "ecdsa") if role == "server"
+            else library.Handshake(library.CLIENT, "client", "localhost"))
+        assert handshake.perform(daemon.socket, sock.fileno()) == 0, handshake.error
+        assert handshake["version"] == "TLS1.2"
+        program.line(b"before")
+        assert read_until(handshake, sock.fileno(), b"\n") == b"before\n"
+        reading = in_thread(lambda: handshake.recv(sock.fileno()))
+        program.line(b"R" if side == "s_client" else b"r")
+        output = b""
+        while b"no renegotiation" not in output.lower():
+            more = program.program.process.stdout.read(4096)
+            assert more, output
+            output += more
+        with contextlib.suppress(OSError):
+            assert reading.result(seconds(20)) == b""
+    covers("Renegotiation refused", "TLS1.2", role)
