@@ -83,11 +83,14 @@ static void tcp_pair(int *ret_one, int *ret_other)
 				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t size = sizeof(address);
 	int listening = socket(AF_INET, SOCK_STREAM, 0);
+	const int small = 4096;
 
+	setsockopt(listening, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)); /* soon full */
 	assert_int_equal(bind(listening, (struct sockaddr *)&address, size), 0);
 	assert_int_equal(listen(listening, 1), 0);
 	assert_int_equal(getsockname(listening, (struct sockaddr *)&address, &size), 0);
 	*ret_one = socket(AF_INET, SOCK_STREAM, 0);
+	setsockopt(*ret_one, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
 	assert_int_equal(connect(*ret_one, (struct sockaddr *)&address, size), 0);
 	*ret_other = accept(listening, NULL, NULL);
 	assert_true(*ret_other >= 0);
@@ -302,7 +305,7 @@ static void fill(void)
 	static char bytes[1 << 16];
 
 	/* What is on its way may make room once more. */
-	for (int quiet = 0; quiet < 20; quiet++) {
+	for (int quiet = 0; quiet < 100; quiet++) {
 		while (send(test.ours, bytes, quiet ? 1 : sizeof(bytes), MSG_DONTWAIT) > 0)
 			quiet = 0;
 		assert_int_equal(errno, EAGAIN);
