@@ -5,6 +5,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "groups.h"
 
@@ -49,6 +50,18 @@ static bool add_ciphers(struct text *text, const struct config_profile *config, 
 		some = true;
 	}
 	return some;
+}
+
+// ML-DSA where this GnuTLS was built with it: the names alone say nothing of that.
+static void add_signatures(struct text *text)
+{
+	for (const gnutls_pk_algorithm_t *known = gnutls_pk_list(); *known; known++) {
+		const char *name = gnutls_pk_get_name(*known);
+
+		if (name && !strncmp(name, "ML-DSA-", 7))
+			add(text, ":+SIGN-%s", name);
+	}
+	add(text, SIGNATURES);
 }
 
 // TLS 1.2 has its key exchange in the suite; TLS 1.3 asks for the groups alone.
@@ -105,7 +118,8 @@ int priorities_new(const struct config_profile *config, enum config_roles role, 
 	add(&text, COMMON);
 	add_types(&text, config, role);
 	add_exchanges(&text, config, role);
-	add(&text, SIGNATURES ":%%PROFILE_MEDIUM%s",
+	add_signatures(&text);
+	add(&text, ":%%PROFILE_MEDIUM%s",
 	    role == CONFIG_ROLE_SERVER && !config->client_order ? ":%SERVER_PRECEDENCE" : "");
 	error = gnutls_priority_init(ret_priorities, text.bytes, &where);
 	if (error < 0)

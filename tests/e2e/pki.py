@@ -182,6 +182,14 @@ class Pki:
             serialization.NoEncryption()), 0o600)
         return certificate
 
+    def export(self, authority, certificate, key):
+        """Writes an authority's own certificate and key to these paths, for other programs to sign
+        with."""
+        self._write(certificate, pem(authority.certificate))
+        self._write(key, authority.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption()), 0o600)
+
     def _write(self, name, data, mode=0o644):
         path = self.directory / name
         path.write_bytes(data)
