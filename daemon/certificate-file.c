@@ -121,9 +121,19 @@ int certificate_is_weak(gnutls_x509_crt_t certificate)
 							    bits) < GNUTLS_SEC_PARAM_MEDIUM;
 }
 
+// By name, since older GnuTLS does not know it; one that cannot compute with it read no certificate.
+static bool key_is_post_quantum(int algorithm)
+{
+	const char *name = gnutls_pk_get_name((gnutls_pk_algorithm_t)algorithm);
+
+	return name && !strncmp(name, "ML-DSA-", 7);
+}
+
 static bool key_is_usable(gnutls_x509_crt_t certificate)
 {
-	switch (gnutls_x509_crt_get_pk_algorithm(certificate, NULL)) {
+	int algorithm = gnutls_x509_crt_get_pk_algorithm(certificate, NULL);
+
+	switch (algorithm) {
 	case GNUTLS_PK_RSA:
 	case GNUTLS_PK_RSA_PSS:
 	case GNUTLS_PK_ECDSA:
@@ -131,7 +141,7 @@ static bool key_is_usable(gnutls_x509_crt_t certificate)
 	case GNUTLS_PK_EDDSA_ED448:
 		return true;
 	default:
-		return false;
+		return key_is_post_quantum(algorithm);
 	}
 }
 

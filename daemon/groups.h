@@ -4,6 +4,7 @@
 #define GROUPS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "config.h"
 
@@ -19,6 +20,9 @@ bool groups_available(enum config_group group);
 /* Whether the group is one of finite fields (RFC 7919), of curves, or a hybrid, which only TLS 1.3 has. */
 bool groups_is_finite(enum config_group group);
 bool groups_is_curve(enum config_group group);
+bool groups_is_hybrid(enum config_group group);
+/* Which of a client's groups (their numbers, in its order) the profile's server takes, or -1. */
+int groups_choose(const struct config_profile *config, const uint16_t *offered, size_t count);
 /* The bits of a finite field's prime. */
 unsigned groups_bits(enum config_group group);
 

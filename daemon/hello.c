@@ -10,6 +10,7 @@
 enum {
 	EXTENSION_SERVER_NAME = 0,
 	EXTENSION_MAX_FRAGMENT_LENGTH = 1,
+	EXTENSION_SUPPORTED_GROUPS = 10,
 	EXTENSION_RECORD_SIZE_LIMIT = 28,
 	EXTENSION_SESSION_TICKET = 35,
 	EXTENSION_PRE_SHARED_KEY = 41,
@@ -102,12 +103,22 @@ static int client_extension_read(struct hello *hello, unsigned number, const uns
 	return 0;
 }
 
+/* RFC 8446, 4.2.7: two bytes of length, then groups of two bytes. */
+static void groups_read(struct hello *hello, const unsigned char *data, unsigned size)
+{
+	hello->group_count = 0;
+	for (unsigned i = 2; i + 2 <= size && hello->group_count < HELLO_GROUPS_MAX; i += 2)
+		hello->groups[hello->group_count++] = (uint16_t)(data[i] << 8 | data[i + 1]);
+}
+
 static int extension_read(void *context, unsigned number, const unsigned char *data, unsigned size)
 {
 	struct hello *hello = context;
 
 	if (number == EXTENSION_MAX_FRAGMENT_LENGTH && size == 1)
 		hello->max_fragment_length = data[0];
+	else if (number == EXTENSION_SUPPORTED_GROUPS)
+		groups_read(hello, data, size);
 	else if (number == EXTENSION_RECORD_SIZE_LIMIT && size == 2)
 		hello->record_size_limit = (uint16_t)(data[0] << 8 | data[1]);
 	else if (number == EXTENSION_SUPPORTED_VERSIONS && size >= 3)

@@ -17,6 +17,9 @@ enum {
 	HELLO_TICKET_NAME = 16, /* bytes of a ticket's beginning */
 };
 
+/* More groups than there are. */
+enum { HELLO_GROUPS_MAX = 48 };
+
 struct hello {
 	bool seen;
 	bool client; /* it is a ClientHello */
@@ -29,6 +32,8 @@ struct hello {
 	/* How the tickets that are offered begin: RFC 5077, 3.2, or RFC 8446, 4.2.11. */
 	uint8_t tickets[HELLO_TICKETS_MAX][HELLO_TICKET_NAME];
 	unsigned ticket_count;
+	uint16_t groups[HELLO_GROUPS_MAX]; /* extension 10, the first of them */
+	unsigned group_count;
 	uint16_t record_size_limit;  /* extension 28 (RFC 8449); 0: not there */
 	uint8_t max_fragment_length; /* extension 1 (RFC 6066, 4), its code; 0: not there */
 };

@@ -12,7 +12,7 @@
 #include "credentials.h"
 #include "key-exchange.h"
 #include "key-log.h"
-#include "priorities.h"
+#include "session-priorities.h"
 #include "trace.h"
 
 /* ---- What the library calls back ----------------------------------------------------------- */
@@ -59,6 +59,7 @@ static int session_hook(gnutls_session_t tls, unsigned type, unsigned when, unsi
 			const gnutls_datum_t *message)
 {
 	struct session *session = gnutls_session_get_ptr(tls);
+	int error;
 
 	(void)when;
 	trace_message(session->trace, type, incoming != 0, message);
@@ -68,6 +69,9 @@ static int session_hook(gnutls_session_t tls, unsigned type, unsigned when, unsi
 		return early_data_retry(&session->early, incoming != 0);
 	if (incoming == 0 || type != GNUTLS_HANDSHAKE_CLIENT_HELLO)
 		return 0;
+	error = session_priorities_hello(session);
+	if (error < 0)
+		return error;
 	early_data_hello(&session->early, message);
 	return resumption_hello(session);
 }
@@ -105,36 +109,6 @@ static int session_client_hello(gnutls_session_t tls)
 }
 
 /* ---- Making it ----------------------------------------------------------------------------- */
-
-static bool kernel_takes(const struct kernel_tls *kernel, const struct config_profile *config,
-			 enum config_cipher cipher)
-{
-	return kernel->ciphers[CONFIG_TLS13][cipher] &&
-	       (config->min_version == CONFIG_TLS13 || kernel->ciphers[CONFIG_TLS12][cipher]);
-}
-
-/* Offers those ciphers of the profile alone that this kernel takes. */
-static int session_restrict(struct session *session, const struct kernel_tls *kernel,
-			    gnutls_priority_t priority)
-{
-	const struct config_profile *config = session->decision->profile->config;
-	enum config_roles role = (enum config_roles)session->decision->role;
-	struct problem problem = {""};
-	bool allowed[CONFIG_CIPHERS];
-	size_t count = 0;
-
-	for (int cipher = 0; cipher < CONFIG_CIPHERS; cipher++)
-		allowed[cipher] = kernel_takes(kernel, config, (enum config_cipher)cipher);
-	for (size_t i = 0; i < config->cipher_count; i++)
-		count += allowed[config->ciphers[i]];
-	if (count == config->cipher_count)
-		return gnutls_priority_set(session->tls, priority);
-	if (count == 0)
-		return GNUTLS_E_NO_CIPHER_SUITES;
-	if (priorities_new(config, role, allowed, &session->priority, &problem) < 0)
-		return GNUTLS_E_NO_PRIORITIES_WERE_SET;
-	return gnutls_priority_set(session->tls, session->priority);
-}
 
 static int session_set_alpn(struct session *session)
 {
@@ -217,11 +191,8 @@ static int session_set(struct session *session, const struct kernel_tls *kernel)
 	const struct decision *decision = session->decision;
 	const struct profile *profile = decision->profile;
 	bool server = decision->role == REQUEST_SERVER;
-	gnutls_priority_t priority = server ? profile->priority_server : profile->priority_client;
-	int error;
+	int error = session_priorities_set(session, kernel);
 
-	error = kernel != NULL ? session_restrict(session, kernel, priority)
-			       : gnutls_priority_set(session->tls, priority);
 	if (error == 0)
 		error = psk_session_set(session);
 	if (error == 0 && !decision->psk_only)
@@ -370,8 +341,6 @@ void session_close(struct session *session)
 	if (session->none != NULL)
 		gnutls_certificate_free_credentials(session->none);
 	session->none = NULL;
-	if (session->priority != NULL)
-		gnutls_priority_deinit(session->priority);
-	session->priority = NULL;
+	session_priorities_done(session);
 	traffic_secrets_wipe(&session->secrets);
 }

@@ -30,6 +30,8 @@ struct session {
 	struct early_data early;
 	struct resumption resumption;
 	gnutls_priority_t priority;            /* its own, NULL where it has the profile's */
+	gnutls_priority_t narrowed;            /* what a ClientHello made of them, or NULL */
+	const struct kernel_tls *kernel;       /* whose ciphers alone are offered; NULL: any */
 	char server_name[256];                 /* that the client sent; "" if none */
 	struct trace *trace;                   /* lent; NULL: nobody wants to know */
 	const struct key_log *key_log;         /* lent; NULL: there is none */

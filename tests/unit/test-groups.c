@@ -41,6 +41,26 @@ static void knows_what_every_gnutls_has(void **state)
 	}
 }
 
+static void chooses_by_the_server_s_order_unless_told_otherwise(void **state)
+{
+	const uint16_t offered[] = {0x1a1a, 0x001d, 0x11ec, 0x0017};
+	struct config_profile config = {
+	    .groups = {CONFIG_X25519_MLKEM768, CONFIG_SECP256R1, CONFIG_X25519},
+	    .group_count = 3,
+	};
+
+	(void)state;
+	assert_int_equal(groups_choose(&config, offered, 4), CONFIG_X25519_MLKEM768);
+	assert_int_equal(groups_choose(&config, offered, 2), CONFIG_X25519);
+	assert_int_equal(groups_choose(&config, offered, 1), -1);
+	assert_int_equal(groups_choose(&config, offered, 0), -1);
+	config.client_order = true;
+	assert_int_equal(groups_choose(&config, offered, 4), CONFIG_X25519);
+	assert_int_equal(groups_choose(&config, offered, 1), -1);
+	assert_true(groups_is_hybrid(CONFIG_X25519_MLKEM768));
+	assert_false(groups_is_hybrid(CONFIG_X25519));
+}
+
 static gnutls_priority_t priority_of(const struct config_profile *config)
 {
 	struct problem problem = {};
@@ -137,6 +157,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(finds_the_names_of_gnutls_iana_and_nist),
 	    cmocka_unit_test(knows_what_every_gnutls_has),
+	    cmocka_unit_test(chooses_by_the_server_s_order_unless_told_otherwise),
 	    cmocka_unit_test(priorities_have_the_groups_in_order),
 	    cmocka_unit_test(exchanges_follow_the_groups),
 	    cmocka_unit_test(smallest_finite_field_is_the_known_one),
