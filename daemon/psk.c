@@ -4,7 +4,6 @@
 #include "psk.h"
 
 #include <dlfcn.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,25 +249,27 @@ bool psk_only(const struct psk *psk, struct psk_identity *ret_identity)
 static int server_allocate(bool sha384, gnutls_psk_server_credentials_t *ret_credentials)
 {
 	int (*allocate)(gnutls_psk_server_credentials_t *, gnutls_mac_algorithm_t);
+	void *symbol;
 
 	if (!sha384)
 		return gnutls_psk_allocate_server_credentials(ret_credentials);
-	allocate = (int (*)(gnutls_psk_server_credentials_t *, gnutls_mac_algorithm_t))(
-	    uintptr_t)dlsym(RTLD_DEFAULT, "gnutls_psk_allocate_server_credentials2");
-	return allocate ? allocate(ret_credentials, GNUTLS_MAC_SHA384)
-			: GNUTLS_E_UNIMPLEMENTED_FEATURE;
+	symbol = dlsym(RTLD_DEFAULT, "gnutls_psk_allocate_server_credentials2");
+	memcpy(&allocate, &symbol, sizeof(allocate));
+	return symbol ? allocate(ret_credentials, GNUTLS_MAC_SHA384)
+		      : GNUTLS_E_UNIMPLEMENTED_FEATURE;
 }
 
 static int client_allocate(bool sha384, gnutls_psk_client_credentials_t *ret_credentials)
 {
 	int (*allocate)(gnutls_psk_client_credentials_t *, gnutls_mac_algorithm_t);
+	void *symbol;
 
 	if (!sha384)
 		return gnutls_psk_allocate_client_credentials(ret_credentials);
-	allocate = (int (*)(gnutls_psk_client_credentials_t *, gnutls_mac_algorithm_t))(
-	    uintptr_t)dlsym(RTLD_DEFAULT, "gnutls_psk_allocate_client_credentials2");
-	return allocate ? allocate(ret_credentials, GNUTLS_MAC_SHA384)
-			: GNUTLS_E_UNIMPLEMENTED_FEATURE;
+	symbol = dlsym(RTLD_DEFAULT, "gnutls_psk_allocate_client_credentials2");
+	memcpy(&allocate, &symbol, sizeof(allocate));
+	return symbol ? allocate(ret_credentials, GNUTLS_MAC_SHA384)
+		      : GNUTLS_E_UNIMPLEMENTED_FEATURE;
 }
 
 static int allocation_failed(int error, struct problem *problem)

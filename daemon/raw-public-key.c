@@ -21,7 +21,8 @@ bool pins_parse(const char *text, unsigned char ret_digest[RAW_PUBLIC_KEY_DIGEST
 {
 	const char *digits = "0123456789abcdef0123456789ABCDEF";
 
-	if (strncmp(text, "sha256:", 7) != 0 || strlen(text + 7) != 2 * RAW_PUBLIC_KEY_DIGEST_SIZE)
+	if (strncmp(text, "sha256:", 7) != 0 ||
+	    strlen(text + 7) != (size_t)2 * RAW_PUBLIC_KEY_DIGEST_SIZE)
 		return false;
 	for (size_t i = 0; i < RAW_PUBLIC_KEY_DIGEST_SIZE; i++) {
 		const char *high = strchr(digits, text[7 + 2 * i]);

@@ -36,7 +36,9 @@ bool resumption_is_enabled(const struct decision *decision,
 	       surroundings->store != NULL && decision->resume &&
 	       /* The library would take a ticket that it does not know for a key's identity, and end the
 		* handshake. */
-	       !decision->psk && decision->profile->config->resumption.enabled;
+	       !decision->psk &&
+	       /* Nor does it tell, when a session is taken up again, that the peer showed a raw key. */
+	       decision->profile->pins == NULL && decision->profile->config->resumption.enabled;
 }
 
 /* Whether all that the client showed is valid for as long as its session would be: who comes back with a
