@@ -53,7 +53,7 @@ UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.c))
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz-*.c))
 
-.PHONY: all help unit units check demo bench fuzzers install lint clean
+.PHONY: all help unit units check demo drawings bench fuzzers install lint clean
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -142,6 +142,10 @@ check:
 
 lint:
 	$(Q)tests/lint
+
+# The examples of the manual, from real handshakes on a kernel with TLS; looks best there.
+drawings: all
+	$(Q)tests/vm/run --kernel 6.12 --out $(CURDIR)/docs -- docs/draw-handshakes
 
 demo:
 	$(Q)demo/run

@@ -18,6 +18,8 @@ static inline const uint8_t *trace_read(struct trace_reader *reader, size_t size
 {
 	const uint8_t *at = reader->at;
 
+	if (size == 0)
+		return at;
 	if (size > reader->left) {
 		reader->broken = true;
 		reader->left = 0;

@@ -415,10 +415,13 @@ static void end_describe(struct json_text *json, const struct outcome *outcome)
 	add(json, "suite", outcome->suite);
 	add(json, "cipher", outcome->cipher);
 	add(json, "group", outcome->group);
+	add(json, "key-exchange", outcome->key_exchange);
 	add(json, "alpn", outcome->alpn);
 	add(json, "server-name", outcome->server_name);
 	if (outcome->state == OUTCOME_ESTABLISHED) {
 		json_add_boolean(json, "resumed", outcome->resumed);
+		add(json, "early-data", outcome->early_data);
+		add(json, "early-data-reason", outcome->early_data_reason);
 		return;
 	}
 	add(json, "class", failure_class_word(failure->class));

@@ -162,7 +162,7 @@ struct reading {
 	bool encrypted[2];                       /* by direction: the record that came last */
 	bool changed[2];                         /* a ChangeCipherSpec went by */
 	bool tls13, early;                       /* TLS 1.3 was chosen; early data was offered */
-	struct ladder_row *early_row;
+	size_t early_row;                        /* one more than its number; 0: none */
 	uint64_t early_size;
 };
 
@@ -198,10 +198,12 @@ static bool is_early(const struct reading *reading, size_t i, bool to_server)
 static void take_early(struct reading *reading, const json_t *event)
 {
 	uint64_t size = get_number(event, "size");
-	size_t last = reading->ladder->row_count;
-	struct ladder_row *row = reading->early_row;
+	struct ladder_row *row;
 
-	if (!row || row != &reading->ladder->rows[last - 1]) {
+	/* Records that follow each other are told as one. */
+	if (reading->early_row && reading->early_row == reading->ladder->row_count) {
+		row = &reading->ladder->rows[reading->early_row - 1];
+	} else {
 		row = row_add(reading->ladder, LADDER_ARROW, event);
 		if (!row)
 			return;
@@ -213,7 +215,7 @@ static void take_early(struct reading *reading, const json_t *event)
 	reading->early_size += size > 17 ? size - 17 : 0;
 	free(row->size);
 	row->size = text_format("%llu bytes", (unsigned long long)reading->early_size);
-	reading->early_row = row;
+	reading->early_row = reading->ladder->row_count;
 }
 
 static void take_record(struct reading *reading, size_t i, const json_t *event)
@@ -317,6 +319,7 @@ static void take_end(struct ladder *ladder, const json_t *end)
 		if (json_is_true(json_object_get(end, "resumed")))
 			ladder_note(row, LADDER_GOOD, "resumed", "yes");
 		ladder_note(row, LADDER_PLAIN, "early data", "%s", get(end, "early-data"));
+		ladder_note(row, LADDER_QUIET, "", "%s", get(end, "early-data-reason"));
 		return;
 	}
 	ladder_note(row, LADDER_BAD, "class", "%s", get(end, "class"));
