@@ -81,6 +81,22 @@ static void usage_set(gnutls_x509_crt_t certificate, const struct pki_wish *wish
 	     "usage");
 	if (wish->purpose)
 		must(gnutls_x509_crt_set_key_purpose_oid(certificate, wish->purpose, 0), "purpose");
+	if (wish->must_staple)
+		must(gnutls_x509_crt_set_extension_by_oid(certificate, "1.3.6.1.5.5.7.1.24",
+							  "\x30\x03\x02\x01\x05", 5, 0),
+		     "must-staple");
+}
+
+// GnuTLS compares names as they were read; of a certificate that was only set it knows none.
+static void reimport(struct pki_entity *entity)
+{
+	gnutls_datum_t der;
+
+	must(gnutls_x509_crt_export2(entity->certificate, GNUTLS_X509_FMT_DER, &der), "export");
+	gnutls_x509_crt_deinit(entity->certificate);
+	must(gnutls_x509_crt_init(&entity->certificate), "certificate");
+	must(gnutls_x509_crt_import(entity->certificate, &der, GNUTLS_X509_FMT_DER), "import");
+	gnutls_free(der.data);
 }
 
 struct pki_entity *pki_new(const struct pki_wish *wish)
@@ -123,6 +139,7 @@ struct pki_entity *pki_new(const struct pki_wish *wish)
 				       : GNUTLS_DIG_SHA256,
 				   0),
 	     "signing");
+	reimport(entity);
 	return entity;
 }
 

@@ -29,6 +29,7 @@ struct pki_wish {
 	const char *names[4]; /* DNS names, up to a NULL */
 	const char *address;  /* IP address */
 	const char *purpose;  /* GNUTLS_KP_…; NULL: any */
+	bool must_staple;     /* RFC 7633 */
 	long from, until;     /* seconds from now; both 0: an hour ago, a year ahead */
 };
 
