@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "expiry.h"
-#include "limits.h"
 #include "log.h"
 #include "notify.h"
+#include "process-limits.h"
 #include "shared-store.h"
 #include "supervisor-state.h"
 

@@ -18,9 +18,9 @@
 
 #include "expiry.h"
 #include "foreign.h"
-#include "limits.h"
 #include "log.h"
 #include "notify.h"
+#include "process-limits.h"
 #include "program.h"
 #include "shared-store.h"
 #include "supervisor-state.h"

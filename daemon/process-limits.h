@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the daemon's first process asks of the system for itself and all that it starts. */
-#ifndef LIMITS_H
-#define LIMITS_H
+#ifndef PROCESS_LIMITS_H
+#define PROCESS_LIMITS_H
 
 #include "config.h"
 

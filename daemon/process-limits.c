@@ -2,7 +2,7 @@
 /*
  * Limits of the process. Touches nothing else; never ends the daemon over one that cannot be raised.
  */
-#include "limits.h"
+#include "process-limits.h"
 
 #include <errno.h>
 #include <sys/prctl.h>
