@@ -29,5 +29,16 @@ int config_early_data_finish(struct config_reader *reader)
 		    "[profile %s]: early-data comes before a client's certificate; remove it, or"
 		    " client-certificates = %s",
 		    profile->name, config_client_certificates_word(profile->client_certificates));
+	if (!profile->resumption.enabled)
+		return config_problem_at(reader, profile->line,
+					 "[profile %s]: early-data needs a ticket of an earlier"
+					 " connection; remove it, or resumption = no",
+					 profile->name);
+	if (profile->resumption.key_file_count)
+		return config_problem_at(
+		    reader, profile->line,
+		    "[profile %s]: early-data with ticket-key-file could be"
+		    " replayed to another machine that has the file; remove one",
+		    profile->name);
 	return 0;
 }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -22,8 +23,10 @@ enum {
 	SKIP_EXTRA = 16384,
 	SKIP_FACTOR = 4,
 	LIST_MAX = 64,
-	TICKET_LIFE = 7 * 24 * 60 * 60, /* seconds: RFC 8446, 4.6.1 allows none that is longer */
+	TICKET_LIVES = 6, /* lifetimes: what is left of a ticket's key at the most */
 };
+
+static const char unreadable[] = "?";
 
 static void early_data_refuse(struct early_data *early, const char *reason)
 {
@@ -62,9 +65,7 @@ static int guard_add(void *context, time_t expires, const gnutls_datum_t *key,
 {
 	struct early_data *early = context;
 	struct early_data_guard *guard = early->guard;
-	/* The library believes the age that a client tells of its ticket; what bounds a ticket is the
-	 * life of its key: at most six times the lifetime, see gnutls_session_ticket_enable_server(). */
-	time_t life = (time_t)TICKET_LIFE;
+	const struct config_profile *config = early->decision->profile->config;
 	int error;
 
 	(void)expires, (void)entry;
@@ -78,12 +79,17 @@ static int guard_add(void *context, time_t expires, const gnutls_datum_t *key,
 		early_data_refuse(early, "the ticket is of another cipher suite");
 		return GNUTLS_E_DB_ENTRY_EXISTS;
 	}
-	error = guard->keep(guard->context, early->hello.binder, early->hello.binder_size,
-			    time(NULL) + life);
-	if (error == 0) {
+	/* The library believes the age that a client tells of its ticket; what ends a ticket is its key, which the
+	 * library makes anew each three lifetimes, and it takes the one before. */
+	error = shared_store_put(
+	    guard->store, SHARED_REPLAY, early->hello.binder, early->hello.binder_size, "", 0,
+	    time(NULL) + (time_t)config->resumption.ticket_lifetime_s * TICKET_LIVES, true);
+	if (error >= 0) {
 		early->taken = true;
 		return 0;
 	}
+	if (error == -EEXIST)
+		counters_add(guard->counters, COUNTER_EARLY_DATA_REPLAYED, 1);
 	early_data_refuse(early, error == -EEXIST
 				     ? "it was sent before"
 				     : "the daemon has no room to tell it from a replay");
@@ -219,14 +225,40 @@ static const char *hello_judge(struct early_data *early)
 	return NULL;
 }
 
+/* What the library will choose: RFC 7301, 3.2. */
+static void predict_protocol(struct early_data *early)
+{
+	const struct decision *decision = early->decision;
+	int best = -1;
+
+	for (unsigned i = 0; i < decision->alpn_count; i++) {
+		int position = hello_early_protocol(&early->hello, decision->alpn[i]);
+
+		if (position < 0 || (best >= 0 && position >= best))
+			continue;
+		memcpy(early->alpn, decision->alpn[i], sizeof(early->alpn));
+		if (!decision->profile->config->client_order)
+			return;
+		best = position;
+	}
+}
+
 void early_data_hello(struct early_data *early, const gnutls_datum_t *message)
 {
 	const char *reason;
 
 	if (early->decision->role != REQUEST_SERVER || early->hellos++ > 0)
 		return;
-	if (hello_early_read(message, &early->hello) < 0 || !early->hello.offered)
-		return; /* what cannot be read fits nothing */
+	if (hello_early_read(message, &early->hello) < 0) {
+		/* It fits nothing, nor shall its ticket: this is no protocol that is agreed on. */
+		snprintf(early->alpn, sizeof(early->alpn), "%s", unreadable);
+		return;
+	}
+	/* A ticket without early data is bound to no protocol. */
+	if (early->decision->profile->config->early_data > 0)
+		predict_protocol(early);
+	if (!early->hello.offered)
+		return;
 	early->offered = true;
 	reason = hello_judge(early);
 	early->fits = reason == NULL;
@@ -301,10 +333,19 @@ int early_data_receive(struct early_data *early, struct failure *failure)
 	return 0;
 }
 
-static int finish_client(struct early_data *early, bool accepted)
+/* Whether the protocol that was agreed on is early->alpn. */
+static bool protocol_is_right(const struct early_data *early)
 {
 	gnutls_datum_t protocol = {NULL, 0};
 
+	if (gnutls_alpn_get_selected_protocol(early->tls, &protocol) < 0)
+		return early->alpn[0] == '\0';
+	return protocol.size == strlen(early->alpn) &&
+	       memcmp(protocol.data, early->alpn, protocol.size) == 0;
+}
+
+static int finish_client(struct early_data *early, bool accepted)
+{
 	if (!early->taken)
 		return 0;
 	early->taken = accepted;
@@ -313,10 +354,7 @@ static int finish_client(struct early_data *early, bool accepted)
 		return 0;
 	}
 	/* RFC 8446, 4.2.10: it must not take what was meant for another protocol. */
-	if (gnutls_alpn_get_selected_protocol(early->tls, &protocol) < 0)
-		protocol.size = 0;
-	if (protocol.size != strlen(early->alpn) ||
-	    (protocol.size > 0 && memcmp(protocol.data, early->alpn, protocol.size) != 0))
+	if (!protocol_is_right(early))
 		return GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER;
 	return 0;
 }
@@ -328,11 +366,15 @@ int early_data_finish(struct early_data *early)
 
 	if (early->decision->role != REQUEST_SERVER)
 		return finish_client(early, taken);
-	/* RFC 8446, 4.2.10: of the version and the suite that its ticket had. Neither can be otherwise,
-	 * unless the library does what it never did. */
+	/* RFC 8446, 4.2.10: of the version, the suite and the protocol that its ticket had. None can be
+	 * otherwise, unless the library does what it never did. */
 	if (taken != early->taken ||
 	    (taken && (gnutls_protocol_get_version(early->tls) != GNUTLS_TLS1_3 ||
 		       gnutls_cipher_get(early->tls) != suite_cipher(early->suite))))
+		return GNUTLS_E_INTERNAL_ERROR;
+	/* Nor may a ticket go out that is bound to another than it was agreed on. */
+	if (limit > 0 && early->hellos > 0 && strcmp(early->alpn, unreadable) != 0 &&
+	    !protocol_is_right(early))
 		return GNUTLS_E_INTERNAL_ERROR;
 	if (early->offered && !taken)
 		early_data_refuse(early, "the ticket cannot be used, or is older than the daemon");
@@ -382,6 +424,11 @@ int early_data_describe(struct early_data *early, struct outcome *outcome)
 
 void early_data_close(struct early_data *early)
 {
+	if (early->guard != NULL && early->offered)
+		counters_add(
+		    early->guard->counters,
+		    early->taken ? COUNTER_EARLY_DATA_ACCEPTED : COUNTER_EARLY_DATA_REJECTED, 1);
+	early->offered = false;
 	if (early->bytes != NULL)
 		explicit_bzero(early->bytes, early->size);
 	free(early->bytes);

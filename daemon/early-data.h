@@ -14,19 +14,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h>
 
+#include "counters.h"
 #include "hello-early.h"
 #include "outcome.h"
 #include "policy.h"
+#include "shared-store.h"
 
 /* Where the hellos are kept whose early data was taken; lives as long as the workers' store does. The
  * library's part of it refuses what a ticket brings that is older than itself. */
 struct early_data_guard {
 	gnutls_anti_replay_t library;
-	/* 0: new and now kept until expires; -EEXIST: a replay; another -errno: it cannot be kept. */
-	int (*keep)(void *context, const void *key, size_t size, time_t expires);
-	void *context;
+	struct shared_store *store; /* a worker's */
+	struct counters *counters;
 };
 
 struct early_data {
@@ -42,7 +42,9 @@ struct early_data {
 	struct hello_early hello;
 	uint8_t *bytes; /* that came */
 	size_t size;
-	char alpn[REQUEST_ALPN_SIZE]; /* client: of the ticket's connection */
+	/* Client: the application protocol of the ticket's connection. Server: that which will be agreed on,
+	 * which a ticket is bound to. "": none. */
+	char alpn[REQUEST_ALPN_SIZE];
 	const char *reason; /* why not, one sentence without its full stop; NULL: none yet */
 };
 

@@ -76,6 +76,7 @@ static int worker_start(struct generation *generation, unsigned i, struct proble
 	    .counters = generation->counters,
 	    .secrets = generation->secrets,
 	    .store_directory = generation->store_directory,
+	    .early_data = generation->early_data,
 	    .listening_fd = generation->unix_socket->fd,
 	    .relay_socket = relays_socket(generation->relays, i),
 	    .signer_fd = signer_connect(generation->loaded->signer),

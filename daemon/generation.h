@@ -35,9 +35,10 @@ struct generation {
 	struct relays *relays;           /* lent */
 	const struct kernel_tls *kernel;
 	struct counters *counters;
-	struct secrets *secrets;        /* lent */
-	struct source_netlink *netlink; /* lent; NULL: the kernel is not served */
-	const char *store_directory;    /* lent */
+	struct secrets *secrets;                   /* lent */
+	struct source_netlink *netlink;            /* lent; NULL: the kernel is not served */
+	const char *store_directory;               /* lent */
+	const struct early_data_guard *early_data; /* lent */
 	int64_t daemon_started_ms;
 	struct key_log key_log;
 	struct worker_child *workers;

@@ -10,6 +10,7 @@
 
 enum { /* RFC 8446, 4.2 */
        EXTENSION_SUPPORTED_GROUPS = 10,
+       EXTENSION_PROTOCOLS = 16,
        EXTENSION_PRE_SHARED_KEY = 41,
        EXTENSION_EARLY_DATA = 42,
        EXTENSION_PSK_MODES = 45,
@@ -48,9 +49,9 @@ static uint32_t read_number(struct cursor *cursor, unsigned size)
 static struct cursor read_vector(struct cursor *cursor, unsigned length_size)
 {
 	size_t size = read_number(cursor, length_size);
-	struct cursor vector = {cursor->at, size, cursor->bad};
+	struct cursor vector = {cursor->at, size, false};
 
-	if (cursor->left < size) {
+	if (cursor->bad || cursor->left < size) {
 		cursor->bad = true;
 		cursor->left = 0;
 		return (struct cursor){.bad = true};
@@ -118,6 +119,21 @@ static bool read_keys(struct cursor *data, struct hello_early *hello)
 	return true;
 }
 
+static bool read_protocols(struct cursor *data, struct hello_early *hello)
+{
+	struct cursor list = read_vector(data, 2);
+	struct cursor each = list;
+
+	if (list.bad || list.left == 0 || list.left > sizeof(hello->protocols))
+		return false;
+	while (each.left > 0)
+		if (read_vector(&each, 1).left == 0)
+			return false;
+	memcpy(hello->protocols, list.at, list.left);
+	hello->protocols_size = (unsigned)list.left;
+	return is_whole(&each);
+}
+
 static bool read_extension(unsigned number, struct cursor data, struct hello_early *hello)
 {
 	switch (number) {
@@ -125,6 +141,8 @@ static bool read_extension(unsigned number, struct cursor data, struct hello_ear
 		return read_list(read_vector(&data, 2), hello->groups, HELLO_EARLY_GROUPS,
 				 &hello->group_count) &&
 		       is_whole(&data);
+	case EXTENSION_PROTOCOLS:
+		return read_protocols(&data, hello) && is_whole(&data);
 	case EXTENSION_KEY_SHARE:
 		return read_shares(&data, hello) && is_whole(&data);
 	case EXTENSION_PSK_MODES:
@@ -226,4 +244,18 @@ uint16_t hello_early_suite(const struct hello_early *hello, const struct hello_e
 		if ((list[i] == 0x1302) == long_hash && has(other, other_count, list[i]))
 			return list[i];
 	return 0;
+}
+
+int hello_early_protocol(const struct hello_early *hello, const char *protocol)
+{
+	size_t length = strlen(protocol);
+	int position = 0;
+
+	for (unsigned at = 0; at < hello->protocols_size; at += 1u + hello->protocols[at]) {
+		if (hello->protocols[at] == length &&
+		    memcmp(hello->protocols + at + 1, protocol, length) == 0)
+			return position;
+		position++;
+	}
+	return -1;
 }

@@ -12,7 +12,8 @@ enum {
 	/* More than anybody offers; a hello with more has its early data refused. */
 	HELLO_EARLY_GROUPS = 64,
 	HELLO_EARLY_SUITES = 128,
-	HELLO_EARLY_BINDER = 64, /* bytes; that of SHA-384 has 48 */
+	HELLO_EARLY_PROTOCOLS = 512, /* bytes of ALPN */
+	HELLO_EARLY_BINDER = 64,     /* bytes; that of SHA-384 has 48 */
 };
 
 struct hello_early {
@@ -22,6 +23,9 @@ struct hello_early {
 	uint16_t groups[HELLO_EARLY_GROUPS]; /* supported_groups */
 	uint16_t shares[HELLO_EARLY_GROUPS]; /* groups in key_share */
 	unsigned suite_count, group_count, share_count;
+	/* Application protocols (RFC 7301, 3.1), each with the byte of its length before it: */
+	uint8_t protocols[HELLO_EARLY_PROTOCOLS];
+	unsigned protocols_size; /* 0: none are offered */
 	/* Of the first pre-shared key, the only one that early data can be protected with: */
 	uint8_t binder[HELLO_EARLY_BINDER];
 	unsigned binder_size; /* 0: none is offered */
@@ -46,5 +50,9 @@ bool hello_early_has_share(const struct hello_early *hello,
  * 0: none. */
 uint16_t hello_early_suite(const struct hello_early *hello,
 			   const struct hello_early_choice *choice);
+
+/* Whether the client offers the application protocol; where it stands in the client's order, from 0. -1: it
+ * does not. */
+int hello_early_protocol(const struct hello_early *hello, const char *protocol);
 
 #endif

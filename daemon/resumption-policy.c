@@ -143,7 +143,7 @@ static void decision_add(gnutls_hash_hd_t hash, const struct decision *decision)
 		field_add(hash, policy->certificates, sizeof(policy->certificates));
 }
 
-int resumption_context(const struct decision *decision, const char *peer,
+int resumption_context(const struct decision *decision, const char *peer, const char *protocol,
 		       uint8_t ret_context[TICKET_CONTEXT_SIZE])
 {
 	gnutls_hash_hd_t hash;
@@ -153,6 +153,7 @@ int resumption_context(const struct decision *decision, const char *peer,
 	if (gnutls_hash_init(&hash, GNUTLS_DIG_SHA256) < 0)
 		return -1;
 	decision_add(hash, decision);
+	text_add(hash, protocol);
 	for (size_t i = 0; i < length; i++)
 		lower[i] = (char)tolower((unsigned char)peer[i]);
 	field_add(hash, lower, length);

@@ -180,7 +180,8 @@ int resumption_hello(struct session *session)
 
 	if (!resumption->enabled)
 		return 0;
-	if (resumption_context(session->decision, session->hello.server_name, context) < 0)
+	if (resumption_context(session->decision, session->hello.server_name, session->early.alpn,
+			       context) < 0)
 		return GNUTLS_E_INTERNAL_ERROR;
 	/* The second hello, after a HelloRetryRequest, may not ask for another name (RFC 8446, 4.1.2). */
 	if (resumption->bound)

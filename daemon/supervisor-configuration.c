@@ -118,6 +118,8 @@ static int store_make(struct supervisor *supervisor, const struct config *config
 		return problem_set(problem, "out of memory");
 	}
 	supervisor->store_kept = state != NULL;
+	if (early_data_guard_open(&supervisor->early_data) < 0)
+		return problem_set(problem, "out of memory");
 	return shared_store_prepare(supervisor->store_directory, supervisor->store_kept, problem);
 }
 
@@ -179,6 +181,7 @@ static int generation_begin(struct supervisor *supervisor, struct loaded *loaded
 		generation->secrets = supervisor->secrets;
 		generation->netlink = supervisor->netlink;
 		generation->store_directory = supervisor->store_directory;
+		generation->early_data = &supervisor->early_data;
 		generation->daemon_started_ms = supervisor->started_ms;
 		r = generation_start(generation, problem);
 	}

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "early-data.h"
 #include "generation.h"
 #include "registry.h"
 #include "relays.h"
@@ -22,6 +23,7 @@ struct supervisor {
 	struct secrets *secrets;
 	char *store_directory; /* where it was at the start: workers of all generations share it */
 	bool store_kept;
+	struct early_data_guard early_data; /* as old as the store is, here */
 	struct registry registry;
 	struct source_netlink *netlink; /* NULL: the kernel is not served */
 	struct unix_socket *unix_socket;

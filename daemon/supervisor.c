@@ -340,6 +340,7 @@ static void supervisor_end(struct supervisor *supervisor)
 	if (supervisor->store_directory && !supervisor->store_kept)
 		shared_store_remove(supervisor->store_directory);
 	free(supervisor->store_directory);
+	early_data_guard_close(&supervisor->early_data);
 	if (supervisor->signals >= 0)
 		close(supervisor->signals);
 }

@@ -216,6 +216,10 @@ static int worker_run(struct worker *worker)
 		log_error("cannot start: %s", problem.text);
 		return EXIT_FAILURE;
 	}
+	worker->early_data = *worker->setup->early_data;
+	worker->early_data.store = worker->surroundings.store;
+	worker->early_data.counters = worker->setup->counters;
+	worker->surroundings.early_data = &worker->early_data;
 	if (sandbox_enter(SANDBOX_WORKER, config->uid, config->gid, &problem) < 0) {
 		log_error("cannot enter the sandbox: %s", problem.text);
 		return EXIT_FAILURE;

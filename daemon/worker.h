@@ -30,7 +30,8 @@ struct worker_setup {
 	int signer_fd;    /* -1: it is not there, or not needed */
 	const struct key_log *key_log;
 	struct secrets *secrets;
-	const char *store_directory; /* of what the workers remember together */
+	const char *store_directory;               /* of what the workers remember together */
+	const struct early_data_guard *early_data; /* the supervisor's, to be copied */
 };
 
 struct source;
@@ -43,6 +44,7 @@ struct worker {
 	struct event_base *base;
 	struct handshake_surroundings surroundings;
 	struct tracing tracing;
+	struct early_data_guard early_data;
 	struct event *accepting;
 	struct event *pause;
 	struct event *control;

@@ -56,10 +56,11 @@ _handshake()
 	case $subcommand in
 	serve)
 		options='--listen --root --profile --records --require-client-certificate
-			--timeout --update-after --log --quiet --socket --help'
+			--early-data --timeout --update-after --log --quiet --socket --help'
 		;;
 	connect)
-		options='--peer-name --profile --alpn --psk-identity --timeout-ms --records --info --json
+		options='--peer-name --profile --alpn --psk-identity --timeout-ms --records --early-data
+			--info --json
 			--no-data --keep-open --trace --svg --socket --help'
 		if [[ $word != -* ]]; then
 			mapfile -t COMPREPLY < <(compgen -A hostname -S : -- "$word")

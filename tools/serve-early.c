@@ -51,15 +51,16 @@ static void early_replace(struct serve_connection *connection)
 	connection->early_feed = -1;
 }
 
-void serve_early_switch(struct serve_connection *connection)
+bool serve_early_switch(struct serve_connection *connection)
 {
 	if (connection->early_real < 0)
-		return;
+		return false;
 	/* The library forgets the pair and begins anew to watch what has its number. */
 	MHD_suspend_connection(connection->http);
 	early_replace(connection);
 	MHD_resume_connection(connection->http);
 	connection->serve->run_http = true;
+	return true;
 }
 
 bool serve_early_end(struct serve_connection *connection)

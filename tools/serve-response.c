@@ -283,11 +283,13 @@ enum MHD_Result serve_response_handle(void *context, struct MHD_Connection *http
 	(void)context;
 	(void)url; /* cut and unescaped; the target is read as it came */
 	(void)upload;
+	/* The library presents the request once more after this. */
+	if (serve_early_switch(connection))
+		return MHD_YES;
 	if (!connection->presented) {
 		connection->presented = true;
 		snprintf(connection->method, sizeof(connection->method), "%s", method);
 		snprintf(connection->version, sizeof(connection->version), "%s", version);
-		serve_early_switch(connection);
 		/* An answer at the first call makes the library close the connection after it. */
 		if (!request_has_content(http))
 			return MHD_YES;

@@ -117,8 +117,8 @@ void serve_connections_free(struct serve *serve);
 bool serve_early_fits(const struct serve_connection *connection);
 /* Makes fd give the early data. False: it cannot be. */
 bool serve_early_feed(struct serve_connection *connection);
-/* The request has been read: fd is the connection from now on. For the handler of requests. */
-void serve_early_switch(struct serve_connection *connection);
+/* For the handler of requests. True: the request has been read, and fd is the connection from now on. */
+bool serve_early_switch(struct serve_connection *connection);
 /* The HTTP library is done with fd: the connection is there again. False: it is not whole. */
 bool serve_early_end(struct serve_connection *connection);
 /* Answers with 425. False: it could not be sent. */

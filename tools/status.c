@@ -35,7 +35,7 @@ static const struct group {
      {"clients", "listenings", "handshakes-under-way", "kernel-requests-under-way", "relayed",
       NULL}},
     {"Kernel's consumers", {"kernel-requests", NULL}},
-    {"Handshakes", {"handshakes-", "handshake-", "connections-", NULL}},
+    {"Handshakes", {"handshakes-", "handshake-", "connections-", "early-data-", NULL}},
     {"Failures", {"failed-", NULL}},
     {"Versions and records", {"tls1", "kernel-records", "relay-", NULL}},
     {"Key updates", {"key-updates-", NULL}},

@@ -35,6 +35,7 @@ def _load():
         ("handshake_set_timeout", c_int, c_void_p, c_uint32),
         ("handshake_set_records", c_int, c_void_p, c_int),
         ("handshake_require_client_certificate", c_int, c_void_p),
+        ("handshake_set_early_data", c_int, c_void_p, c_char_p, c_size_t),
         ("handshake_perform", c_int, c_void_p, c_char_p, c_int),
         ("handshake_client_new", c_void_p, c_char_p),
         ("handshake_client_free", None, c_void_p),
@@ -54,6 +55,8 @@ def _load():
         ("handshake_result", c_char_p, c_void_p, c_char_p, c_size_t),
         ("handshake_result_at", c_int, c_void_p, c_size_t, p(c_char_p), p(c_char_p)),
         ("handshake_peer_chain", c_char_p, c_void_p),
+        ("handshake_early_data", c_void_p, c_void_p, p(c_size_t)),
+        ("handshake_early_data_accepted", c_int, c_void_p),
         ("handshake_recv", c_ssize_t, c_void_p, c_int, c_void_p, c_size_t),
         ("handshake_send", c_ssize_t, c_void_p, c_int, c_char_p, c_size_t),
         ("handshake_sendfile", c_ssize_t, c_void_p, c_int, c_int, p(c_int64), c_size_t),
@@ -169,6 +172,19 @@ class Handshake:
     def chain(self):
         value = lib().handshake_peer_chain(self.pointer)
         return None if value is None else value.decode()
+
+    def set_early_data(self, data):
+        self._check(lib().handshake_set_early_data(self.pointer, data, len(data)))
+
+    @property
+    def early_data(self):
+        size = c_size_t()
+        data = lib().handshake_early_data(self.pointer, ctypes.byref(size))
+        return ctypes.string_at(data, size.value) if data else None
+
+    @property
+    def early_data_accepted(self):
+        return bool(lib().handshake_early_data_accepted(self.pointer))
 
     def recv(self, fd, size=65536):
         buffer = ctypes.create_string_buffer(size)

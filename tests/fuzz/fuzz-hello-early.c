@@ -29,6 +29,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		assert(hello.group_count <= HELLO_EARLY_GROUPS);
 		assert(hello.share_count <= HELLO_EARLY_GROUPS);
 		assert(hello.binder_size <= HELLO_EARLY_BINDER);
+		assert(hello.protocols_size <= HELLO_EARLY_PROTOCOLS);
+		assert(hello_early_protocol(&hello, "") < 0);
+		hello_early_protocol(&hello, "http/1.1");
 		for (int order = 0; order < 2; order++) {
 			choice.client_order = order;
 			if (hello_early_has_share(&hello, &choice))

@@ -37,6 +37,8 @@ static void put_extension(struct bytes *bytes, unsigned number, const void *data
 	put(bytes, data, size);
 }
 
+static const uint8_t protocols_data[] = {0,   12,  2,   'h', '2', 8,   'h',
+					 't', 't', 'p', '/', '1', '.', '1'};
 static const uint8_t groups_data[] = {0, 6, 0, 29, 0, 23, 0, 24};
 static const uint8_t shares_data[] = {0, 11, 0, 29, 0, 2, 7, 7, 0, 24, 0, 1, 7};
 static const uint8_t modes_data[] = {2, 0, 1};
@@ -64,6 +66,7 @@ static void put_hello(struct bytes *bytes, size_t binder)
 	struct bytes extensions = {.size = 0};
 	uint8_t start[2 + 32] = {3, 3};
 
+	put_extension(&extensions, 16, protocols_data, sizeof(protocols_data));
 	put_extension(&extensions, 10, groups_data, sizeof(groups_data));
 	put_extension(&extensions, 51, shares_data, sizeof(shares_data));
 	put_extension(&extensions, 45, modes_data, sizeof(modes_data));
@@ -110,6 +113,10 @@ static void reads_what_decides(void **state)
 	assert_int_equal(hello.shares[1], 24);
 	assert_int_equal(hello.binder_size, 32);
 	assert_int_equal(hello.binder[0], 0x5a);
+	assert_int_equal(hello_early_protocol(&hello, "h2"), 0);
+	assert_int_equal(hello_early_protocol(&hello, "http/1.1"), 1);
+	assert_int_equal(hello_early_protocol(&hello, "http/1."), -1);
+	assert_int_equal(hello_early_protocol(&hello, ""), -1);
 }
 
 static void reads_nothing_that_is_not_whole(void **state)
