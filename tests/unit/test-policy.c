@@ -7,10 +7,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
 #include "pki.h"
+
+#define PSK "00112233445566778899aabbccddeeff"
 
 static struct loaded *loaded;
 static struct decision decision;
@@ -27,7 +30,14 @@ static const char text[] =
     "alpn = h2\nalpn-required = yes\n"
     "[profile plain]\nrole = server\ncertificate = one.pem\nprivate-key = one.key\n"
     "allow = everyone\n"
-    "[profile blind]\ninsecure-no-verification = yes\nallow = everyone\n";
+    "[profile blind]\ninsecure-no-verification = yes\nallow = everyone\n"
+    "[profile keys]\npsk-file = keys.psk\nallow = everyone\n"
+    "[profile alice]\nrole = client\npsk-file = keys.psk\npsk-identity = alice\n"
+    "allow = everyone\n"
+    "[profile one-key]\npsk-file = one.psk\ncertificate = one.pem\nprivate-key = one.key\n"
+    "trust = trust.pem\nallow = everyone\n"
+    "[profile pinned]\nrole = client\nallow = everyone\npeer-public-key ="
+    " sha256:0000000000000000000000000000000000000000000000000000000000000000\n";
 
 static int setup(void **state)
 {
@@ -39,6 +49,8 @@ static int setup(void **state)
 	pki_write_chain("trust.pem", (const struct pki_entity *[]){root}, 1);
 	pki_write_chain("one.pem", (const struct pki_entity *[]){one}, 1);
 	pki_write_key("one.key", one);
+	chmod(pki_write_text("keys.psk", "alice:" PSK "\nbob:" PSK "\n"), 0600);
+	chmod(pki_write_text("one.psk", "alice:" PSK "\n"), 0600);
 	pki_free(one);
 	pki_free(root);
 	if (loaded_new(pki_write_text("test.conf", text), &loaded, &problem) < 0)
@@ -209,6 +221,62 @@ static void requires_client_certificates_only_with_trust(void **state)
 		       FAILURE_DENIED, "has no \"trust\"");
 }
 
+#define IDENTITY(name) .psk_identity = {.bytes = name, .size = sizeof(name) - 1}
+
+static void assert_identity(const char *name)
+{
+	assert_int_equal(decision.psk_identity.size, strlen(name));
+	assert_memory_equal(decision.psk_identity.bytes, name, strlen(name));
+}
+
+static void client_takes_the_key_that_is_meant(void **state)
+{
+	(void)state;
+	assert_allowed(&nobody_special, NAMELESS("alice"));
+	assert_true(decision.psk && decision.psk_only);
+	assert_identity("alice");
+	assert_allowed(&nobody_special, AS_CLIENT(.profile = "keys", IDENTITY("bob")));
+	assert_identity("bob");
+	assert_allowed(&nobody_special, AS_CLIENT(.profile = "one-key"));
+	assert_true(decision.psk && !decision.psk_only);
+	assert_identity("alice");
+	// With trust, the server may show a certificate: its name must be known.
+	assert_refused(&nobody_special, NAMELESS("one-key"), FAILURE_REQUEST, "no peer-name");
+	assert_refused(&nobody_special, NAMELESS("keys"), FAILURE_REQUEST,
+		       "has 2 pre-shared keys; say which with psk-identity");
+	assert_refused(&nobody_special, AS_CLIENT(.profile = "keys", IDENTITY("ali")),
+		       FAILURE_REQUEST, "has no key of this identity");
+	assert_refused(&nobody_special, AS_CLIENT(.profile = "alice", IDENTITY("bob")),
+		       FAILURE_DENIED, "says another one");
+	assert_allowed(&nobody_special, AS_CLIENT(.profile = "alice", IDENTITY("alice")));
+	assert_refused(&nobody_special, AS_CLIENT(.profile = "blind", IDENTITY("bob")),
+		       FAILURE_DENIED, "has no pre-shared keys");
+}
+
+static void key_never_stands_in_for_a_required_certificate(void **state)
+{
+	(void)state;
+	assert_allowed(&nobody_special, AS_SERVER(.profile = "keys"));
+	assert_true(decision.psk && decision.psk_only);
+	assert_allowed(&nobody_special, AS_SERVER(.profile = "one-key"));
+	assert_true(decision.psk && !decision.psk_only);
+	assert_allowed(&nobody_special,
+		       AS_SERVER(.profile = "one-key", .require_client_certificate = true));
+	assert_false(decision.psk);
+	assert_int_equal(decision.client_certificates, CONFIG_CLIENT_REQUIRE);
+	assert_refused(&nobody_special,
+		       AS_SERVER(.profile = "keys", .require_client_certificate = true),
+		       FAILURE_DENIED, "client-certificates=require");
+}
+
+static void client_that_pins_a_key_needs_no_name(void **state)
+{
+	(void)state;
+	assert_allowed(&nobody_special, NAMELESS("pinned"));
+	assert_null(decision.profile->trust);
+	assert_false(decision.psk);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -221,6 +289,9 @@ int main(void)
 	    cmocka_unit_test(takes_alpn_out_of_the_profile_only),
 	    cmocka_unit_test(lets_the_profile_choose_the_records),
 	    cmocka_unit_test(requires_client_certificates_only_with_trust),
+	    cmocka_unit_test(client_takes_the_key_that_is_meant),
+	    cmocka_unit_test(key_never_stands_in_for_a_required_certificate),
+	    cmocka_unit_test(client_that_pins_a_key_needs_no_name),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

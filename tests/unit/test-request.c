@@ -129,6 +129,9 @@ static void refuses_what_is_malformed_and_names_the_id(void **state)
 	    {HANDSHAKE "id=7\nrole=peer\n", "the role is client or server"},
 	    {HANDSHAKE "id=7\n", "has no role"},
 	    {HANDSHAKE "id=7\nrole=server\npeer-name=a.example\n", "peer-name is for clients"},
+	    {HANDSHAKE "id=7\nrole=server\npsk-identity=me\n", "psk-identity is for clients"},
+	    {HANDSHAKE "id=7\nrole=client\npsk-identity=\n", "psk-identity=: 1 to 128 bytes"},
+	    {HANDSHAKE "id=7\nrole=client\npsk-identity=#123\n", "psk-identity=#123: 1 to 128"},
 	    {"handshake/1 listen\nid=7\nrole=client\n", "who listens is the server"},
 	};
 
