@@ -98,3 +98,15 @@ void key_log_write(const struct key_log *log, gnutls_session_t session, const ch
 			    written < 0 ? strerror(errno) : "the disk is full");
 	explicit_bzero(line, sizeof(line));
 }
+
+void key_log_write_resumed(const struct key_log *log, gnutls_session_t session)
+{
+	gnutls_datum_t secret = {NULL, 0};
+
+	if (!log || log->fd < 0 || gnutls_protocol_get_version(session) != GNUTLS_TLS1_2 ||
+	    !gnutls_session_is_resumed(session))
+		return;
+	gnutls_session_get_master_secret(session, &secret); /* the session's own memory */
+	if (secret.data)
+		key_log_write(log, session, "CLIENT_RANDOM", &secret);
+}

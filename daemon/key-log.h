@@ -19,5 +19,8 @@ void key_log_close(struct key_log *log);
 /* Appends one line with one write, so that lines of several processes never mix. log NULL: nothing. */
 void key_log_write(const struct key_log *log, gnutls_session_t session, const char *label,
 		   const gnutls_datum_t *secret);
+/* The line of a TLS 1.2 session that was resumed, which the library does not show by itself; once the
+ * handshake is complete. Nothing for others. */
+void key_log_write_resumed(const struct key_log *log, gnutls_session_t session);
 
 #endif

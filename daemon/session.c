@@ -284,6 +284,7 @@ static int session_finish(struct session *session)
 
 int session_check(struct session *session)
 {
+	key_log_write_resumed(session->key_log, session->tls);
 	/* A pre-shared key says who both are. */
 	if (psk_session_used(session)) {
 		session->verified = true;

@@ -253,6 +253,40 @@ def test_trace_agrees_with_tshark_with_gnutls(version, role, client, pki, key_lo
     assert_agrees(trace, seen)
 
 
+# ---- Sessions that are taken up again ----
+
+RESUMED = {
+    "tls12-ticket": ("-tls1_2",),
+    "tls12-session-id": ("-tls1_2", "-no_ticket"),
+    "tls13": ("-tls1_3",),
+}
+
+
+@pytest.mark.parametrize("case", RESUMED)
+def test_abbreviated_handshake_agrees_with_tshark(case, client, key_log, tmp_path, covers):
+    session = tmp_path / "session"
+    with served(client, lambda port: s_client(port, *RESUMED[case], "-sess_out", session)) as talk:
+        talk.speak()
+        wait_until(lambda: session.exists() and session.stat().st_size, 20, "the session")
+    recorders = []
+    with talk_as_server(client, lambda port: s_client(port, *RESUMED[case], "-sess_in", session),
+                        recorders) as talk:
+        talk.speak()
+        assert talk.reply["resumed"] == "yes"
+        trace, seen = finish(talk, recorders, tmp_path, key_log)
+    assert_agrees(trace, seen)
+    assert trace["end"]["resumed"] is True
+    assert "Certificate" not in [e["message"] for e in events(trace, "message")]
+    hello, answer = message(trace, "ClientHello"), message(trace, "ServerHello")
+    if case == "tls13":
+        assert hello["psk-identities"] and answer["psk-chosen"] == 0
+    elif case == "tls12-ticket":
+        assert hello["ticket-size"] > 0
+    else:
+        assert hello["session-id"] and answer["session-id"] == hello["session-id"]
+    covers("Trace of the handshake", trace["end"]["version"], "server")
+
+
 # ---- Failures ----
 
 def recorded(client, role, tmp_path, key_log, made, **request):
