@@ -448,6 +448,10 @@ int check_run(const char *config_path, FILE *out)
 	check_user(&report, config);
 	check_socket(&report, config);
 	check_state(&report, config);
+	if (config->key_log)
+		tell(&report, WARNING,
+		     "key-log = %s: the secrets of all connections are written there",
+		     config->key_log);
 	if (signer_new(config, &signer, &problem) < 0) {
 		tell(&report, ERROR, "%s", problem.text);
 		config_free(config);

@@ -56,7 +56,7 @@ _handshake()
 	case $subcommand in
 	serve)
 		options='--listen --root --profile --records --require-client-certificate
-			--early-data --timeout --update-after --log --quiet --socket --help'
+			--early-data --timeout --update-after --log --trace --quiet --socket --help'
 		;;
 	connect)
 		options='--peer-name --profile --alpn --psk-identity --timeout-ms --records --early-data

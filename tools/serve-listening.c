@@ -14,6 +14,7 @@
 
 #include "clock.h"
 #include "serve.h"
+#include "trace-show.h"
 
 #define TAKEN_MAX   64   /* connections a turn, before the established ones have theirs */
 #define DELAY_FIRST 200  /* ms before a lost daemon is asked again */
@@ -53,6 +54,8 @@ static struct handshake *request_new(const struct serve *serve)
 		goto fail;
 	what = "this cannot be a profile's name";
 	if (settings->profile && handshake_set_profile(request, settings->profile) < 0)
+		goto fail;
+	if (handshake_set_trace(request, settings->trace) < 0)
 		goto fail;
 	if (settings->require_client_certificate &&
 	    handshake_require_client_certificate(request) < 0)
@@ -97,6 +100,16 @@ static void listening_lose(struct serve_listening *listening, int error)
 	listening->retry_at = clock_ms() + listening->delay;
 }
 
+/* Of a listening only those are told that came to a connection. */
+static void trace_draw(const struct handshake *handshake)
+{
+	size_t size;
+	const char *text = handshake_trace(handshake, &size);
+
+	if (text)
+		trace_show(SERVE_TOOL, text, size, stderr, NULL);
+}
+
 static void listener_ready(struct serve_watch *watch, uint32_t events)
 {
 	struct serve_listening *listening = (struct serve_listening *)watch;
@@ -116,6 +129,7 @@ static void listener_ready(struct serve_watch *watch, uint32_t events)
 		if (r == 0)
 			return;
 		if (r > 0) {
+			trace_draw(handshake);
 			serve_connection_start(serve, handshake, fd);
 			continue;
 		}

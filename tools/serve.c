@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -46,6 +47,7 @@ static void usage(void)
 	       "  --timeout SECONDS             for connections on which nothing moves (60)\n"
 	       "  --update-after RECORDS        the key it sends with, sooner than it wears\n"
 	       "  --log [FILE]                  a line for each request, to FILE or stdout\n"
+	       "  --trace                       draw the handshake of each connection on stderr\n"
 	       "  --quiet                       no line when ready, no notices\n"
 	       "  --socket PATH                 the daemon's socket (default: $HANDSHAKED_SOCKET,\n"
 	       "                                else %s)\n"
@@ -68,7 +70,20 @@ void serve_say(const struct serve *serve, const char *format, ...)
 
 /* ---- The command line ---------------------------------------------------------------------- */
 
-enum { LISTEN = 256, ROOT, PROFILE, RECORDS, REQUIRE, TIMEOUT, LOG, QUIET, SOCKET, EARLY, UPDATE };
+enum {
+	LISTEN = 256,
+	ROOT,
+	PROFILE,
+	RECORDS,
+	REQUIRE,
+	TIMEOUT,
+	LOG,
+	QUIET,
+	SOCKET,
+	EARLY,
+	UPDATE,
+	TRACE
+};
 
 static int settings_take(struct serve_settings *settings, int option, bool *listen_given)
 {
@@ -89,6 +104,9 @@ static int settings_take(struct serve_settings *settings, int option, bool *list
 	case RECORDS:
 		if (options_read_records(optarg, &settings->records, &problem) < 0)
 			return options_refuse(SERVE_TOOL, "--records: %s", problem.text);
+		break;
+	case TRACE:
+		settings->trace = true;
 		break;
 	case REQUIRE:
 		settings->require_client_certificate = true;
@@ -137,6 +155,7 @@ static int settings_read(int argc, char **argv, struct serve_settings *settings)
 	    {"timeout", required_argument, NULL, TIMEOUT},
 	    {"update-after", required_argument, NULL, UPDATE},
 	    {"log", optional_argument, NULL, LOG},
+	    {"trace", no_argument, NULL, TRACE},
 	    {"quiet", no_argument, NULL, QUIET},
 	    {"socket", required_argument, NULL, SOCKET},
 	    {"help", no_argument, NULL, 'h'},
@@ -460,6 +479,7 @@ int serve_main(int argc, char **argv)
 
 	if (r)
 		return r < 0 ? TOOL_OK : r;
+	setlocale(LC_CTYPE, "");
 	r = serve_run(&serve);
 	serve_listening_free(serve.listening);
 	serve.listening = NULL;

@@ -21,6 +21,7 @@ struct serve_settings {
 	enum handshake_records records;
 	uint64_t timeout_ms; /* of a connection on which nothing moves */
 	bool require_client_certificate;
+	bool trace;
 	uint64_t update_after; /* records under one key; 0: what the cipher bears */
 	bool early_data;       /* GET and HEAD may come as such */
 	bool quiet;

@@ -357,6 +357,22 @@ static void never_makes_workers_root(void **state)
 		    ":2: user: there is no user \"no-such-user\"");
 }
 
+static void reads_who_may_look_and_never_everyone(void **state)
+{
+	struct config *config =
+	    read_text(DAEMON "trace-allow = user:root, user:12345\ntrace-allow = group:root\n"
+			     "key-log = keys.log\n[profile out]\nrole = client\n");
+
+	(void)state;
+	assert_int_equal(config->trace_allow.user_count, 2);
+	assert_int_equal(config->trace_allow.users[1], 12345);
+	assert_int_equal(config->trace_allow.group_count, 1);
+	assert_non_null(strstr(config->key_log, "/keys.log"));
+	config_free(config);
+	assert_says(refusal(DAEMON "trace-allow = everyone\n[profile out]\nrole = client\n"),
+		    "every user");
+}
+
 // Any beginning of a good file is judged without harm.
 static void survives_a_cut_at_each_byte(void **state)
 {
@@ -393,6 +409,7 @@ int main(void)
 	    cmocka_unit_test(refuses_a_nul_byte),
 	    cmocka_unit_test(refuses_a_file_that_everybody_may_write),
 	    cmocka_unit_test(never_makes_workers_root),
+	    cmocka_unit_test(reads_who_may_look_and_never_everyone),
 	    cmocka_unit_test(survives_a_cut_at_each_byte),
 	};
 

@@ -165,6 +165,25 @@ static void a_program_that_left_already_is_not_registered(void **state)
 	assert_int_equal(counters_get(counters, COUNTER_CLIENTS), 0);
 }
 
+static void who_watches_stands_beside_who_listens(void **state)
+{
+	struct caller caller = {.uid = 7};
+	struct request request = {.operation = REQUEST_TRACE, .id = 5};
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+	assert_int_equal(registry_add(&registry, &caller, &request, -1, ends[0], 4, 8), 0);
+	said(ends[1], "tracing", "id", "5");
+	assert_int_equal(registry.count, 1);
+	assert_int_equal(counters_get(counters, COUNTER_LISTENINGS), 0);
+	assert_int_equal(counters_get(counters, COUNTER_CLIENTS), 1);
+	registry_done(&registry);
+	assert_int_equal(counters_get(counters, COUNTER_LISTENINGS), 0);
+	assert_int_equal(counters_get(counters, COUNTER_CLIENTS), 0);
+	close(ends[1]);
+}
+
 static void at_the_end_every_program_sees_it(void **state)
 {
 	char byte;
@@ -191,6 +210,7 @@ int main(void)
 					    teardown),
 	    cmocka_unit_test_setup_teardown(a_program_that_left_already_is_not_registered, setup,
 					    teardown),
+	    cmocka_unit_test_setup_teardown(who_watches_stands_beside_who_listens, setup, teardown),
 	    cmocka_unit_test_setup_teardown(at_the_end_every_program_sees_it, setup, teardown),
 	};
 
