@@ -99,6 +99,13 @@ int key_token_identify_socket(int fd, struct key_token_socket *ret_socket)
 	return error;
 }
 
+bool key_token_same_socket(const struct key_token_socket *one, const struct key_token_socket *other)
+{
+	return one->cookie == other->cookie &&
+	       memcmp(one->local, other->local, sizeof(one->local)) == 0 &&
+	       memcmp(one->remote, other->remote, sizeof(one->remote)) == 0;
+}
+
 /* ---- Content ------------------------------------------------------------------------------- */
 
 static uint8_t *put(uint8_t *at, uint64_t value, unsigned size)

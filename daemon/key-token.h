@@ -33,6 +33,8 @@ struct key_token {
 
 /* 0 or -errno. */
 int key_token_identify_socket(int fd, struct key_token_socket *ret_socket);
+bool key_token_same_socket(const struct key_token_socket *one,
+			   const struct key_token_socket *other);
 /* Writes base64 text with its NUL. 0, or -EIO. */
 int key_token_seal(const struct secrets *secrets, const struct key_token *token,
 		   char ret_text[TOKEN_TEXT_SIZE]);

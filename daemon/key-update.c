@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "foreign.h"
 #include "key-schedule.h"
 #include "post-handshake.h"
 #include "record-layer.h"
@@ -22,7 +23,8 @@
 #endif
 
 enum {
-	CLAIM_PAUSE_US = 2000, /* until a socket that another worker has is tried again */
+	PAUSE_US = 2000, /* until a socket that another worker, or a sender, has is tried again */
+	INTERRUPTED_MAX = 5, /* attempts; each one costs the worker milliseconds */
 };
 
 struct key_update {
@@ -39,7 +41,8 @@ struct key_update {
 	bool claimed;
 	bool compared;
 	uint8_t message[POST_HANDSHAKE_KEY_UPDATE_SIZE];
-	size_t message_sent; /* bytes of it that are on their way and cannot be taken back */
+	unsigned interrupted; /* attempts to send it that somebody else's sending held up */
+	size_t message_sent;  /* bytes of it that are on their way and cannot be taken back */
 	bool broken;
 	struct key_update_result result;
 };
@@ -175,9 +178,9 @@ static ssize_t record_send(int fd, const uint8_t *bytes, size_t size)
 	type->cmsg_type = TLS_SET_RECORD_TYPE;
 	type->cmsg_len = CMSG_LEN(sizeof(uint8_t));
 	*CMSG_DATA(type) = RECORD_HANDSHAKE;
-	do
-		sent = sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
-	while (sent < 0 && errno == EINTR);
+	/* A sender that waits for room, in a thread of the program's, holds the kernel's lock meanwhile, for as
+	 * long as it likes. */
+	sent = FOREIGN_GUARDED(sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL));
 	return sent < 0 ? -errno : sent;
 }
 
@@ -203,6 +206,15 @@ static int update_transmit(struct key_update *update)
 
 	if (error == -EAGAIN || error == -ENOMEM || error == -ENOBUFS)
 		return -EAGAIN;
+	if (error == -EINTR && ++update->interrupted < INTERRUPTED_MAX)
+		return error;
+	if (error == -EINTR) {
+		failure_set(
+		    &update->result.failure, FAILURE_BUSY, true,
+		    "Another thread or process is sending on the connection: nobody else may "
+		    "while its key is updated");
+		return -EBUSY;
+	}
 	if (error < 0) {
 		update->broken = true;
 		failure_set(&update->result.failure, FAILURE_CLOSED, false,
@@ -226,7 +238,7 @@ static void update_ready(evutil_socket_t fd, short what, void *context);
 
 static void update_wait(struct key_update *update, bool writable)
 {
-	const struct timeval pause = {.tv_usec = CLAIM_PAUSE_US};
+	const struct timeval pause = {.tv_usec = PAUSE_US};
 
 	event_assign(update->readiness, update->surroundings->base, writable ? update->fd : -1,
 		     writable ? EV_WRITE : EV_TIMEOUT, update_ready, update);
@@ -267,8 +279,8 @@ static void update_ready(evutil_socket_t fd, short what, void *context)
 		error = update_receive(update);
 	if (error == 0 && update->order.transmit)
 		error = update_transmit(update);
-	if (error == -EAGAIN)
-		update_wait(update, true);
+	if (error == -EAGAIN || error == -EINTR)
+		update_wait(update, error == -EAGAIN);
 	else
 		update_end(update);
 }
@@ -299,7 +311,7 @@ static int update_judge(const struct key_update *update, uid_t uid, struct failu
 	else if (key_token_identify_socket(update->fd, &socket) < 0)
 		sentence = "The descriptor that came with the token is no connected TCP socket: "
 			   "send the one that the token was given for";
-	else if (memcmp(&socket, &update->token.socket, sizeof(socket)) != 0)
+	else if (!key_token_same_socket(&socket, &update->token.socket))
 		sentence =
 		    "The token belongs to another socket: send the one that it was given for";
 	if (!sentence)

@@ -125,9 +125,9 @@ void source_update_key(struct source *source, const struct request *request, int
 
 void source_update_cancel_all(struct source *source)
 {
-	while (!LIST_EMPTY(&source->updates)) {
-		struct source_update *update = LIST_FIRST(&source->updates);
-
+	for (struct source_update *update = LIST_FIRST(&source->updates), *next; update;
+	     update = next) {
+		next = LIST_NEXT(update, entry);
 		key_update_cancel(update->update);
 		update_free(update);
 		counters_give_place(source->worker->setup->counters, PLACE_HANDSHAKE,

@@ -214,6 +214,10 @@ enum handshake_update {
 int handshake_update_keys(struct handshake *handshake, int fd, unsigned int flags);
 /* Has the key updated after so many records (of 16384 bytes) instead; 0: as the cipher bears. */
 int handshake_set_update_after(struct handshake *handshake, uint64_t records);
+/* yes: handshake_recv sends no KeyUpdate, as somebody else may be sending on fd with write(2) at that moment
+ * (another thread, another process); the next call that sends with this object does. 0: at once, if there is
+ * room. A relay sees to it itself. */
+int handshake_answer_later(struct handshake *handshake, int yes);
 /* What the next update needs, sealed for the daemon; NULL: none. It changes with each update, and the one
  * before is then of no use. To go with the socket to another program of the same user. */
 const char *handshake_token(const struct handshake *handshake);

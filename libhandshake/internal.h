@@ -80,6 +80,7 @@ struct handshake {
 	enum handshake_role role;
 	enum handshake_records records;
 	bool require_client_certificate;
+	bool answer_later;     /* KeyUpdates: when something is sent */
 	uint64_t update_after; /* records; 0: what the cipher bears */
 	bool want_trace;
 	uint32_t timeout_ms;

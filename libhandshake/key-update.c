@@ -206,8 +206,8 @@ int key_update_follow(struct handshake *handshake, int fd)
 	    .fd = fd,
 	    .receive = true,
 	    /* Where the answer cannot leave at once it does before the next data. */
-	    .transmit =
-		handshake->control.update_owed && !handshake->control.close_sent && is_writable(fd),
+	    .transmit = handshake->control.update_owed && !handshake->answer_later &&
+			!handshake->control.close_sent && is_writable(fd),
 	};
 	int r = update_run(&update, true);
 
@@ -405,6 +405,12 @@ int handshake_set_update_after(struct handshake *handshake, uint64_t records)
 {
 	handshake->update_after = records;
 	handshake->control.update_again_at = 0;
+	return 0;
+}
+
+int handshake_answer_later(struct handshake *handshake, int yes)
+{
+	handshake->answer_later = yes;
 	return 0;
 }
 

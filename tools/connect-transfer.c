@@ -138,7 +138,9 @@ static int send_failed(struct transfer *transfer)
 {
 	if (errno == EAGAIN || errno == EINTR)
 		return 0;
-	transfer_fail(transfer, "cannot send", strerror(errno));
+	transfer_fail(transfer, "cannot send",
+		      errno == EKEYEXPIRED ? handshake_error(transfer->handshake)
+					   : strerror(errno));
 	if (errno != EPIPE && errno != ECONNRESET)
 		return -1;
 	transfer->out->first = transfer->out->end = 0;

@@ -14,8 +14,12 @@
 
 #include "serve.h"
 
+struct slot {
+	struct serve_connection *connection;
+};
+
 static struct {
-	struct serve_connection **connections; /* by their descriptor */
+	struct slot *slots; /* by descriptor */
 	size_t count;
 	bool within; /* libhandshake calls recv itself */
 } records;
@@ -26,16 +30,15 @@ bool serve_records_add(struct serve_connection *connection)
 
 	if (fd >= records.count) {
 		size_t count = fd * 2 + 64;
-		struct serve_connection **grown =
-		    reallocarray(records.connections, count, sizeof(*grown));
+		struct slot *grown = reallocarray(records.slots, count, sizeof(*grown));
 
 		if (!grown)
 			return false;
 		memset(grown + records.count, 0, (count - records.count) * sizeof(*grown));
-		records.connections = grown;
+		records.slots = grown;
 		records.count = count;
 	}
-	records.connections[fd] = connection;
+	records.slots[fd].connection = connection;
 	return true;
 }
 
@@ -43,14 +46,14 @@ void serve_records_remove(const struct serve_connection *connection)
 {
 	size_t fd = (size_t)connection->fd;
 
-	if (connection->fd >= 0 && fd < records.count && records.connections[fd] == connection)
-		records.connections[fd] = NULL;
+	if (connection->fd >= 0 && fd < records.count && records.slots[fd].connection == connection)
+		records.slots[fd].connection = NULL;
 }
 
 void serve_records_done(void)
 {
-	free(records.connections);
-	records.connections = NULL;
+	free(records.slots);
+	records.slots = NULL;
 	records.count = 0;
 }
 
@@ -69,7 +72,7 @@ bool serve_records_tend(struct serve_connection *connection)
 __attribute__((visibility("default"))) ssize_t recv(int fd, void *buffer, size_t size, int flags)
 {
 	struct serve_connection *connection =
-	    fd >= 0 && (size_t)fd < records.count ? records.connections[fd] : NULL;
+	    fd >= 0 && (size_t)fd < records.count ? records.slots[fd].connection : NULL;
 	ssize_t received;
 
 	if (!connection || records.within || flags || connection->early_real >= 0)

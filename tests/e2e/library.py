@@ -64,6 +64,7 @@ def _load():
         ("handshake_update_keys", c_int, c_void_p, c_int, c_uint),
         ("handshake_set_update_after", c_int, c_void_p, c_uint64),
         ("handshake_token", c_char_p, c_void_p),
+        ("handshake_answer_later", c_int, c_void_p, c_int),
         ("handshake_adopt", c_int, c_void_p, c_char_p, c_int, c_char_p),
     ):
         function = getattr(library, name)
@@ -225,6 +226,9 @@ class Handshake:
 
     def adopt(self, path, fd, token):
         self._check(lib().handshake_adopt(self.pointer, _encode(path), fd, _encode(token)))
+
+    def answer_later(self, yes=True):
+        self._check(lib().handshake_answer_later(self.pointer, int(yes)))
 
     @property
     def token(self):

@@ -19,7 +19,7 @@ import library
 import peers
 from endpoint import INTERNAL_ERROR, UNEXPECTED_MESSAGE, in_thread, tcp_pair
 from rawpeer import DATA, HANDSHAKE, RawPeer, key_update, ticket
-from scale import SLOW, seconds
+from scale import SLOW, seconds, wait_until
 from test_records import read_until, s_client_connection, s_server_connection  # noqa: F401
 
 SIDES = ("client", "server")
@@ -244,6 +244,39 @@ def test_update_of_a_peer_that_takes_nothing_changes_nothing(rekeys, tokens, con
     assert receiving.result(seconds(60)) == sent
     one.handshake.update_keys(one.fd)
     one.exchange(b"after")
+
+
+def test_sender_that_waits_does_not_hold_up_the_daemon(rekeys, tokens, connect, client):
+    """It holds the kernel's lock of the sending direction as long as it waits."""
+    one = connect()
+    one.ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+    one.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    data = os.urandom(2 << 20)
+    sending = in_thread(os.write, one.fd, data)
+    wait_until(lambda: not select.select([], [one.fd], [], 0)[1], 20, "a full socket")
+    for _ in range(3):
+        reply = update(client, one.ours, one.token)
+        assert refused(reply, "busy", "is sending"), reply
+    assert client.status()["handshakes-under-way"] == 0
+    assert one.peer.recv_exactly(len(data)) == data
+    assert sending.result(seconds(60)) == len(data)
+    one.handshake.update_keys(one.fd)
+    one.exchange(b"after")
+
+
+def test_answer_can_be_left_to_the_sender(rekeys, tokens, connect):
+    one = connect()
+    one.handshake.answer_later()
+    one.peer.update(ask=True)
+    one.peer.send(b"words")
+    assert one.recv_exactly(5) == b"words"
+    os.write(one.fd, b"of another thread")
+    asked = []
+    assert one.peer.recv_exactly(17, asked) == b"of another thread"
+    assert asked == []
+    one.send(b"ours")
+    assert one.peer.recv_exactly(4, asked) == b"ours"
+    assert asked == [0]
 
 
 def test_tls_1_2_knows_no_update(daemon, pki):
