@@ -114,7 +114,7 @@ static int parse_issuer(struct allow_peer *allow, const char *value, struct prob
 	if (error == 0)
 		error = gnutls_x509_dn_get_str2(dn, &text, 0);
 	gnutls_x509_dn_deinit(dn);
-	if (error < 0)
+	if (error || !text.data)
 		return problem_set(problem,
 				   "\"%s\" is no name of an issuer%s%.40s; write it as replies show"
 				   " it: issuer:CN=Some CA,O=Example",

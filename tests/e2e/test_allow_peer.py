@@ -2,6 +2,8 @@
 """Which peers are wanted among those whose certificates are good, and what both sides are told of a
 client's certificate."""
 
+import contextlib
+import os
 import subprocess
 
 import pytest
@@ -68,6 +70,12 @@ def one(build, pki, records, sanitizer_directory, certificates):
     yield daemon
     daemon.stop()
     daemon.remove()
+
+
+@pytest.fixture
+def cleanup():
+    with contextlib.ExitStack() as stack:
+        yield stack
 
 
 def peer_context(pki, role, certificate, version):
@@ -146,13 +154,18 @@ def test_the_server_must_have_the_name_that_was_asked_for_too(version, one, pki,
 
 @versions
 @pytest.mark.parametrize("client", ("openssl", "gnutls"))
-def test_other_clients_are_denied(client, version, one, pki, certificates):
+def test_other_clients_are_denied(client, version, one, pki, certificates, cleanup):
+    # As long as its standard input is open s_client waits for what the server says.
+    stdin, holder = os.pipe()
+    cleanup.callback(os.close, stdin)
+    cleanup.callback(os.close, holder)
+
     def start(port, certificate="allow-client"):
         if client == "openssl":
             return run(peers.needs("openssl"), "s_client", "-connect", f"127.0.0.1:{port}",
                        "-CAfile", pki.trust, "-cert", pki.cert(certificate), "-cert_chain",
                        pki.cert(certificate), "-key", pki.key(certificate), "-state",
-                       "-tls1_3" if version == "TLS1.3" else "-tls1_2")
+                       "-tls1_3" if version == "TLS1.3" else "-tls1_2", stdin=stdin)
         return run(peers.needs("gnutls-cli"), "--x509cafile", pki.trust, "--port", port,
                    "--priority", f"NORMAL:-VERS-ALL:+VERS-{version}", "--x509certfile",
                    pki.cert(certificate), "--x509keyfile", pki.key(certificate), "localhost")

@@ -196,6 +196,7 @@ def make_bad(what, pki, directory):
     return "cannot be opened: No such file"
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("what", ("no key", "key of another", "two", "open key", "garbage",
                                   "staple of another", "open directory", "empty", "gone"))
 def test_bad_directory_is_refused(what, make_daemon, pki, records, directory):

@@ -18,7 +18,7 @@ from endpoint import in_thread
 from expect import assert_established, assert_failure
 from peers import VERSIONS
 from pki import SERVER
-from scale import die_with_parent, seconds, wait_until
+from scale import SLOW, die_with_parent, seconds, wait_until
 
 versions = pytest.mark.parametrize("version", VERSIONS)
 BAD_STATUS = 113  # bad_certificate_status_response
@@ -161,7 +161,7 @@ def test_client_that_does_not_ask_gets_none(servers, pki):
 @versions
 def test_expired_while_running(version, make_daemon, pki, records, staples, handshake):
     """Workers that were there before it expired do not send it any more."""
-    ends = 4 * float(os.environ.get("HANDSHAKE_TEST_SLOW", "1")) + 2
+    ends = 4 + SLOW
     path = staples(f"soon-{version}", ocsp.response(pki, pki.certificates["ecdsa"],
                                                     ends=ends / 3600))
     until = time.time() + ends
@@ -247,6 +247,7 @@ def altered(der):
     return der[:-1] + bytes([der[-1] ^ 1])
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("what", ("absent", "empty", "garbage", "cut off", "cut-off PEM", "certificate",
                                   "two blocks", "of another certificate", "of a stranger",
                                   "of a stranger's responder", "of an unauthorised certificate",
@@ -426,6 +427,7 @@ def bad_responses(pki):
     return made
 
 
+@pytest.mark.many
 @versions
 @pytest.mark.parametrize("what", ("garbage", "of another certificate", "of a stranger",
                                   "of a stranger's responder", "of an unauthorised certificate",

@@ -124,7 +124,7 @@ static void what_does_not_fit(void **state)
 	    "dns:a.www.example.com",
 	    "dns:*.com",
 	    "dns:*.www.example.com",
-	    "dns:a.wild.test",          // The certificate's star is no wildcard here.
+	    "dns:a.wild.test", // The certificate's star is no wildcard here.
 	    "dns:192.0.2.7",
 	    "ip:192.0.2.8",
 	    "ip:::ffff:192.0.2.7",
