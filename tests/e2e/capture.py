@@ -3,6 +3,7 @@
 A proxy records it, so that no privilege is needed and nothing is missed."""
 
 import contextlib
+import re
 import socket
 import struct
 import subprocess
@@ -97,6 +98,12 @@ def tshark(path, *arguments, key_log=None):
                              *options, *arguments], capture_output=True, timeout=seconds(120),
                             check=True)
     return result.stdout.decode()
+
+
+def content(path, key_log=None):
+    """The data that tshark reads of the connection, both directions in their order."""
+    text = tshark(path, "-q", "-z", "follow,tls,raw,0", key_log=key_log)
+    return bytes.fromhex("".join(re.findall(r"(?m)^\t?([0-9a-f]+)$", text)))
 
 
 def _number(text):

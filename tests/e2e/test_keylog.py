@@ -54,12 +54,6 @@ def converse(client, pki, version, record_path):
     return recorder
 
 
-def data_of(path, key_log):
-    """What tshark reads of the connection's content."""
-    follow = capture.tshark(path, "-q", "-z", "follow,tls,raw,0", key_log=key_log)
-    return bytes.fromhex("".join(re.findall(r"(?m)^\t?([0-9a-f]+)$", follow)))
-
-
 @pytest.mark.parametrize("version", peers.VERSIONS)
 def test_tshark_reads_a_connection_with_it(version, logging_daemon, pki, record_path, tmp_path,
                                            covers):
@@ -70,9 +64,9 @@ def test_tshark_reads_a_connection_with_it(version, logging_daemon, pki, record_
     lines = (tmp_path / "keys").read_text().splitlines(keepends=True)
     assert all(LINE.fullmatch(line) for line in lines)
     assert {line.split()[0] for line in lines} == LABELS[version]
-    content = data_of(path, tmp_path / "keys")
+    content = capture.content(path, tmp_path / "keys")
     assert b"line from here\n" in content and b"line from there\n" in content
-    nothing = data_of(path, os.devnull)
+    nothing = capture.content(path, os.devnull)
     assert b"line" not in nothing
     assert capture.Seen(path, tmp_path / "keys").malformed == []
     covers("Key log for Wireshark", version, "client")
@@ -115,7 +109,7 @@ def test_tshark_reads_on_after_key_updates(logging_daemon, pki, tmp_path, record
     seen = capture.Seen(path, tmp_path / "keys")
     updates = [m["from_client"] for m in seen.messages if m["type"] == 24]
     assert updates.count(True) == 3 and updates.count(False) == 3, updates
-    content = data_of(path, tmp_path / "keys")
+    content = capture.content(path, tmp_path / "keys")
     for count in range(3):
         assert b"line %d from there\n" % count in content
         assert b"line %d from here\n" % count in content

@@ -38,6 +38,7 @@ def daemon(make_module_daemon, pki, records, key_log):
         "static-rsa": make(encipher, insecure_rsa_key_exchange="yes"),
         "retry": make("ecdsa", groups="SECP384R1"),
         "require": make("ecdsa", client_certificates="require"),
+        "early": make("ecdsa", early_data=16384),
         "client": make(role="client"),
         "client-ecdsa": make("client-ecdsa", role="client"),
         "client-dhe": make(role="client", groups="FFDHE3072, FFDHE2048"),
@@ -285,6 +286,37 @@ def test_abbreviated_handshake_agrees_with_tshark(case, client, key_log, tmp_pat
     else:
         assert hello["session-id"] and answer["session-id"] == hello["session-id"]
     covers("Trace of the handshake", trace["end"]["version"], "server")
+
+
+@pytest.mark.parametrize("outcome", ("accepted", "rejected"))
+def test_early_data_agrees_with_tshark(outcome, client, key_log, tmp_path, covers):
+    session, request = tmp_path / "session", tmp_path / "request"
+    request.write_bytes(b"GET / HTTP/1.0\r\n\r\n" * 10)
+    with served(client, lambda port: s_client(port, "-tls1_3", "-sess_out", session),
+                profile="early") as talk:
+        talk.speak()
+        wait_until(lambda: session.exists() and session.stat().st_size, 20, "the session")
+    # An application protocol that the ticket was not made under is a reason to take nothing.
+    more = ("-alpn", "h2") if outcome == "rejected" else ()
+    recorders = []
+    with talk_as_server(client, lambda port: s_client(port, "-tls1_3", "-sess_in", session,
+                                                      "-early_data", request, *more),
+                        recorders, profile="early", alpn="h2" if more else None) as talk:
+        talk.speak()
+        assert talk.reply.get("early-data", 0) == outcome, talk.reply
+        trace, seen = finish(talk, recorders, tmp_path, key_log)
+    assert_agrees(trace, seen)
+    names = [e["message"] for e in events(trace, "message")]
+    assert message(trace, "ClientHello")["early-data"] is True
+    assert trace["end"]["early-data"] == outcome
+    if outcome == "accepted":
+        assert message(trace, "EncryptedExtensions")["early-data-accepted"] is True
+        assert "EndOfEarlyData" in names
+        assert "CLIENT_EARLY_TRAFFIC_SECRET" in key_log.read_text()
+        assert request.read_bytes() in capture.content(tmp_path / "capture.pcap", key_log)
+    else:
+        assert "EndOfEarlyData" not in names and trace["end"]["early-data-reason"]
+    covers("Trace of the handshake", "TLS1.3", "server")
 
 
 # ---- Failures ----
