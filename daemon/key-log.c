@@ -78,16 +78,15 @@ void key_log_write(const struct key_log *log, gnutls_session_t session, const ch
 	static struct log_rate failures;
 	char line[LABEL_MAX + 1 + 2 * RANDOM_SIZE + 1 + 2 * SECRET_MAX + 1];
 	gnutls_datum_t client, server;
-	size_t length = strlen(label);
+	size_t length;
 	ssize_t written;
 
-	if (!log || log->fd < 0 || length > LABEL_MAX || secret->size > SECRET_MAX)
+	if (!log || log->fd < 0 || strlen(label) > LABEL_MAX || secret->size > SECRET_MAX)
 		return;
 	gnutls_session_get_random(session, &client, &server);
 	if (!client.data || client.size != RANDOM_SIZE)
 		return;
-	memcpy(line, label, length);
-	line[length++] = ' ';
+	length = (size_t)snprintf(line, sizeof(line), "%s ", label);
 	length += hex_write(line + length, client.data, client.size);
 	line[length++] = ' ';
 	length += hex_write(line + length, secret->data, secret->size);

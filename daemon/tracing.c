@@ -46,8 +46,11 @@ static void watcher_free(struct watcher *watcher)
 
 void tracing_done(struct tracing *tracing)
 {
-	while (!LIST_EMPTY(&tracing->watchers))
-		watcher_free(LIST_FIRST(&tracing->watchers));
+	for (struct watcher *watcher = LIST_FIRST(&tracing->watchers), *next; watcher;
+	     watcher = next) {
+		next = LIST_NEXT(watcher, entry);
+		watcher_free(watcher);
+	}
 }
 
 /* ---- Which ones ---------------------------------------------------------------------------- */
@@ -62,6 +65,11 @@ static bool peer_fits(const char *wanted, const char *peer)
 		return true;
 	return strncmp(at, wanted, length) == 0 &&
 	       (at[length] == ']' || (at == peer && wanted[0] != '[' && at[length] == ':'));
+}
+
+static struct watcher *watcher_first(const struct tracing *tracing)
+{
+	return tracing ? LIST_FIRST(&tracing->watchers) : NULL;
 }
 
 /* What is known at a handshake's beginning. */
@@ -84,26 +92,22 @@ struct trace *tracing_begin(struct tracing *tracing, const struct decision *deci
 			    int fd)
 {
 	bool wanted = decision->trace;
-	struct watcher *watcher;
-	struct trace *trace;
+	struct trace *trace = NULL;
 	char peer[80];
 
-	if (!wanted && (!tracing || LIST_EMPTY(&tracing->watchers)))
+	if (!wanted && !watcher_first(tracing))
 		return NULL;
 	trace_read_peer(fd, peer, sizeof(peer));
-	if (tracing)
-		LIST_FOREACH(watcher, &tracing->watchers, entry)
-	wanted |= watcher_wants(watcher, decision, uid, peer);
+	for (struct watcher *w = watcher_first(tracing); w && !wanted; w = LIST_NEXT(w, entry))
+		wanted = watcher_wants(w, decision, uid, peer);
 	if (!wanted)
 		return NULL;
-	trace = tracing && tracing->under_way >= TRACES_UNDER_WAY_MAX
-		    ? NULL
-		    : trace_new(decision, uid, fd);
-	if (tracing && trace)
+	if (!tracing || tracing->under_way < TRACES_UNDER_WAY_MAX)
+		trace = trace_new(decision, uid, fd);
+	if (trace && tracing)
 		tracing->under_way++;
-	if (tracing && !trace)
-		LIST_FOREACH(watcher, &tracing->watchers, entry)
-	watcher->lost += watcher_wants(watcher, decision, uid, peer);
+	for (struct watcher *w = watcher_first(tracing); w && !trace; w = LIST_NEXT(w, entry))
+		w->lost += watcher_wants(w, decision, uid, peer);
 	return trace;
 }
 
@@ -136,7 +140,6 @@ static void watcher_tell(struct watcher *watcher, const struct trace *trace,
 void tracing_end(struct tracing *tracing, struct trace *trace, const struct decision *decision,
 		 struct outcome *outcome)
 {
-	struct watcher *watcher;
 	const char *text;
 	size_t size = 0;
 	int memory = -1;
@@ -148,13 +151,12 @@ void tracing_end(struct tracing *tracing, struct trace *trace, const struct deci
 		memory = sealed_memory_new("handshake-trace", text, size);
 	if (memory < 0)
 		log_warning("the trace of a handshake is lost: no memory");
-	if (tracing) {
+	if (tracing)
 		tracing->under_way--;
-		LIST_FOREACH(watcher, &tracing->watchers, entry)
-		if (watcher_wants(watcher, decision, trace_user(trace), trace_peer(trace)) &&
-		    !(watcher->request.trace_failed && outcome->state == OUTCOME_ESTABLISHED))
-			watcher_tell(watcher, trace, decision, outcome, memory);
-	}
+	for (struct watcher *w = watcher_first(tracing); w; w = LIST_NEXT(w, entry))
+		if (watcher_wants(w, decision, trace_user(trace), trace_peer(trace)) &&
+		    !(w->request.trace_failed && outcome->state == OUTCOME_ESTABLISHED))
+			watcher_tell(w, trace, decision, outcome, memory);
 	trace_free(trace);
 	if (decision->trace)
 		outcome->trace_fd = memory;

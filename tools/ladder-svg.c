@@ -237,6 +237,7 @@ static void put_head(FILE *stream, const struct ladder *ladder, int height)
 
 int ladder_draw_svg(const struct ladder *ladder, FILE *stream)
 {
+	static const char legend[] = "thin: in the clear, thick: encrypted";
 	int height = HEAD + END, y = HEAD, end_lines = 0;
 	char class[32];
 
@@ -260,7 +261,7 @@ int ladder_draw_svg(const struct ladder *ladder, FILE *stream)
 	y += 22;
 	snprintf(class, sizeof(class), "label %s", tone_class(ladder->end.tone));
 	put_label(stream, 24, y, class, ladder->end.label, strlen(ladder->end.label));
-	put_label(stream, RIGHT, y, "size", "thin: in the clear, thick: encrypted", 64);
+	put_label(stream, RIGHT, y, "size", legend, strlen(legend));
 	put_notes(stream, &ladder->end, 0, y + NOTE + 2);
 	fputs("</svg>\n", stream);
 	return ferror(stream) ? -1 : 0;

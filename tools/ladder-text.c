@@ -360,15 +360,16 @@ struct ladder_style ladder_style_of(FILE *stream)
 	struct winsize size;
 	bool terminal = isatty(fileno(stream));
 	const char *columns = getenv("COLUMNS"), *name = getenv("TERM");
+	const char *plain = getenv("NO_COLOR");
 
 	if (terminal && ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
 		style.width = size.ws_col;
-	else if (columns && atoi(columns) > 0)
-		style.width = (unsigned)atoi(columns);
+	else if (columns && strtoul(columns, NULL, 10) > 0 &&
+		 strtoul(columns, NULL, 10) <= WIDTH_MAX)
+		style.width = (unsigned)strtoul(columns, NULL, 10);
 	style.utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
 	/* https://no-color.org */
-	style.colour = terminal && name && strcmp(name, "dumb") != 0 &&
-		       (!getenv("NO_COLOR") || !*getenv("NO_COLOR"));
+	style.colour = terminal && name && strcmp(name, "dumb") != 0 && (!plain || !*plain);
 	return style;
 }
 
