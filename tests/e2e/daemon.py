@@ -106,6 +106,7 @@ def standard_profiles(pki, records):
         "only-daemon": make("ecdsa", allow="user:daemon"),
         "only-group": make("ecdsa", allow="group:games"),
         "unallowed": make("ecdsa", allow=None),
+        "early": make("ecdsa", "second", early_data=2048),
         "quick": make("ecdsa", timeout_ms=milliseconds(600)),
     }
 
