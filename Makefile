@@ -29,6 +29,12 @@ DAEMON_PACKAGES += libsystemd
 SYSTEMD := -DHAVE_SYSTEMD
 endif
 
+# The signer signs RSA and ECDSA with it, several times faster.
+ifeq ($(call have,libcrypto),yes)
+DAEMON_PACKAGES += libcrypto
+OPENSSL := -DHAVE_OPENSSL
+endif
+
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 HARDENING := -fstack-protector-strong -fPIC -fvisibility=hidden $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
@@ -39,7 +45,7 @@ SANITIZERS := -fsanitize=thread -DSANITIZED
 else ifeq ($(SANITIZE),valgrind)
 SANITIZERS := -DSANITIZED
 endif
-ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Iinclude -Ilibhandshake -DVERSION='"$(VERSION)"' $(SYSTEMD) \
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Iinclude -Ilibhandshake -DVERSION='"$(VERSION)"' $(SYSTEMD) $(OPENSSL) \
 	$(WARNINGS) $(HARDENING) $(SANITIZERS) -MMD -MP $(CFLAGS)
 # cmocka 2 deprecates assert_in_range for names that cmocka 1 lacks.
 UNIT_CFLAGS := -iquote daemon -iquote tools -DCMOCKA_DISABLE_DEPRECATION_WARNINGS

@@ -45,20 +45,15 @@ static inline double usage_seconds(int who)
 	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* CPU seconds, user and system, of one process with all its threads; to the nanosecond from its
- * scheduler statistics. */
+/* CPU seconds, user and system, of one process with all its threads; to the nanosecond. */
 static inline double process_seconds(pid_t pid)
 {
-	char path[64];
-	unsigned long long nanoseconds = 0;
-	FILE *file;
+	struct timespec used;
+	clockid_t clock;
 
-	snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)pid);
-	file = fopen(path, "re");
-	if (!file || fscanf(file, "%llu", &nanoseconds) != 1)
-		die("cannot read %s: is process %d there?", path, (int)pid);
-	fclose(file);
-	return (double)nanoseconds / 1e9;
+	if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) < 0)
+		die("cannot read the CPU time of process %d: is it there?", (int)pid);
+	return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
 }
 
 /* The sum over a list "PID,PID,…"; an empty list is 0. */

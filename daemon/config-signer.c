@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine-openssl.h"
+
 enum { MODULES_MAX = 16 };
 
 static int read_signer_user(struct config_reader *reader, const char *value)
@@ -16,6 +18,20 @@ static int read_signer_user(struct config_reader *reader, const char *value)
 	if (config_value_user(reader, value, &signer->uid, &signer->gid) < 0)
 		return -1;
 	signer->user_given = true;
+	return 0;
+}
+
+static int read_engine(struct config_reader *reader, const char *value)
+{
+	int engine;
+
+	if (config_value_word(reader, value, config_engine_words, &engine) < 0)
+		return -1;
+	if (engine == CONFIG_ENGINE_OPENSSL && !engine_openssl_is_there())
+		return config_problem(
+		    reader, "signer-engine = openssl: this daemon was built without OpenSSL's"
+			    " libcrypto; write auto or gnutls");
+	reader->config->signer.engine = (enum config_signer_engine)engine;
 	return 0;
 }
 
@@ -35,6 +51,7 @@ static int read_module(struct config_reader *reader, const char *value)
 
 const struct config_key config_signer_daemon_keys[] = {
     {.name = "signer-user", .read = read_signer_user},
+    {.name = "signer-engine", .read = read_engine},
     {.name = "pkcs11-module", .read = read_module, .repeated = true},
     {},
 };

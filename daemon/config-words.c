@@ -70,6 +70,13 @@ const struct config_word config_unknown_words[] = {
     {},
 };
 
+const struct config_word config_engine_words[] = {
+    {"auto", CONFIG_ENGINE_AUTO},
+    {"gnutls", CONFIG_ENGINE_GNUTLS},
+    {"openssl", CONFIG_ENGINE_OPENSSL},
+    {},
+};
+
 const struct config_word config_log_level_words[] = {
     {"error", CONFIG_LOG_ERROR},
     {"warning", CONFIG_LOG_WARNING},

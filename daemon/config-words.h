@@ -19,6 +19,7 @@ extern const struct config_word config_cipher_words[];
 extern const struct config_word config_order_words[];   /* 1: client */
 extern const struct config_word config_boolean_words[]; /* yes, no */
 extern const struct config_word config_unknown_words[]; /* 1: refuse */
+extern const struct config_word config_engine_words[];
 extern const struct config_word config_log_level_words[];
 
 /* The word's entry, or NULL. Exact: case counts. */

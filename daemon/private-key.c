@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine-openssl.h"
 #include "file.h"
 #include "token.h"
 
@@ -17,6 +18,7 @@ enum { KEY_FILE_MAX = 1 << 20 };
 
 struct private_key {
 	gnutls_privkey_t handle;
+	struct engine_key *engine; /* NULL: GnuTLS signs */
 	gnutls_pk_algorithm_t algorithm;
 	bool on_token;
 };
@@ -95,7 +97,8 @@ static int file_import(struct private_key *key, const struct file *file, const c
 	return 0;
 }
 
-static int file_load(struct private_key *key, const char *path, struct signer_report *report)
+static int file_load(struct private_key *key, const char *path, bool engine,
+		     struct signer_report *report)
 {
 	struct file file;
 	int error;
@@ -103,6 +106,8 @@ static int file_load(struct private_key *key, const char *path, struct signer_re
 	if (file_read(path, "private-key", KEY_FILE_MAX, &file, &report->problem) < 0)
 		return -1;
 	error = file_import(key, &file, path, report);
+	if (error == 0 && engine)
+		key->engine = engine_key_new(file.data, file.size);
 	file_done(&file);
 	return error;
 }
@@ -128,6 +133,10 @@ static int public_tell(struct private_key *key, const char *source, struct signe
 	if (error == 0) {
 		memcpy(report->public_key, der.data, der.size);
 		report->public_size = der.size;
+		if (key->engine && !engine_key_fits(key->engine, der.data, der.size)) {
+			engine_key_free(key->engine);
+			key->engine = NULL;
+		}
 	}
 	gnutls_free(der.data);
 	if (public)
@@ -163,7 +172,6 @@ int private_key_read(const char *source, const char *pin_file, enum config_signe
 	unsigned bits = 0;
 	int r;
 
-	(void)engine;
 	memset(report, 0, sizeof(*report));
 	report->verdict = SIGNER_BAD;
 	if (!key || gnutls_privkey_init(&key->handle) < 0) {
@@ -172,7 +180,7 @@ int private_key_read(const char *source, const char *pin_file, enum config_signe
 	}
 	key->on_token = token_is_url(source);
 	r = key->on_token ? token_load(key->handle, source, pin_file, report)
-			  : file_load(key, source, report);
+			  : file_load(key, source, engine != CONFIG_ENGINE_GNUTLS, report);
 	if (r == 0)
 		r = public_tell(key, source, report);
 	if (r < 0) {
@@ -193,7 +201,8 @@ void private_key_free(struct private_key *key)
 {
 	if (!key)
 		return;
-	gnutls_privkey_deinit(key->handle); /* wipes */
+	engine_key_free(key->engine);
+	gnutls_privkey_deinit(key->handle); /* both wipe */
 	free(key);
 }
 
@@ -229,6 +238,11 @@ static int premaster_decrypt(const struct private_key *key, const gnutls_datum_t
 static int hash_sign(const struct private_key *key, gnutls_sign_algorithm_t algorithm,
 		     const gnutls_datum_t *hash, gnutls_datum_t *ret_signature)
 {
+	int error = key->engine ? engine_key_sign(key->engine, algorithm, hash, ret_signature)
+				: GNUTLS_E_UNIMPLEMENTED_FEATURE;
+
+	if (error != GNUTLS_E_UNIMPLEMENTED_FEATURE)
+		return error;
 	/* As GnuTLS hands TLS 1.2's RSA signatures to those who sign for it: the DigestInfo is made. */
 	if (algorithm == GNUTLS_SIGN_RSA_RAW)
 		return gnutls_privkey_sign_hash2(

@@ -19,6 +19,7 @@
 
 #include <gnutls/gnutls.h>
 
+#include "engine-openssl.h"
 #include "log.h"
 #include "private-key.h"
 #include "sandbox.h"
@@ -266,6 +267,8 @@ static void seal(struct signer_report *report)
 			 signer.count);
 	else
 		log_info("%u private keys", signer.count);
+	if (signer.setup.engine != CONFIG_ENGINE_GNUTLS && engine_openssl_is_there())
+		log_debug("RSA and ECDSA keys of files sign by OpenSSL's libcrypto");
 }
 
 static int report_send(const struct signer_report *report)
