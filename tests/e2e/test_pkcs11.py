@@ -162,6 +162,7 @@ def test_a_reload_with_a_wrong_pin_changes_nothing(make_daemon, profile, token, 
 def test_a_signer_with_a_token_is_replaced_but_not_with_a_wrong_pin(make_daemon, profile, token, pki):
     one = make_daemon({"rsa": profile("rsa")}, OPTIONS)
     os.kill(one.signers()[0], signal.SIGKILL)
+    wait_until(lambda: one.status()["signers-died"] == 1, 20, "the death")
     with one.client() as client:
         established(client, pki, "rsa")
     token.set_pin("00000000")
