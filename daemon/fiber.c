@@ -6,7 +6,6 @@
  */
 #include "fiber.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -109,10 +108,9 @@ static void side_arrive(struct side *side, struct side *left)
 #endif
 }
 
-/* makecontext() takes int arguments only. */
-static void fiber_main(unsigned high, unsigned low)
+static void fiber_main(void)
 {
-	struct fiber *fiber = (struct fiber *)(((uintptr_t)high << 16 << 16) | low);
+	struct fiber *fiber = current;
 
 	side_arrive(&fiber->inside, &fiber->outside);
 	fiber->run(fiber->argument);
@@ -136,8 +134,6 @@ static void fiber_enter(struct fiber *fiber)
 
 void fiber_start(struct fiber *fiber, void (*run)(void *context), void *context)
 {
-	uintptr_t self = (uintptr_t)fiber;
-
 	fiber->run = run;
 	fiber->argument = context;
 	fiber->ended = false;
@@ -146,8 +142,7 @@ void fiber_start(struct fiber *fiber, void (*run)(void *context), void *context)
 	fiber->inside.context.uc_stack.ss_sp = fiber->memory;
 	fiber->inside.context.uc_stack.ss_size = FIBER_STACK_SIZE;
 	fiber->inside.context.uc_link = NULL;
-	makecontext(&fiber->inside.context, (void (*)(void))fiber_main, 2,
-		    (unsigned)(self >> 16 >> 16), (unsigned)self);
+	makecontext(&fiber->inside.context, fiber_main, 0);
 	fiber_enter(fiber);
 }
 
@@ -240,7 +235,7 @@ struct fibers *fibers_new(unsigned most)
 	struct fibers *fibers = calloc(1, sizeof(*fibers));
 
 	if (fibers)
-		fibers->all = calloc(most, sizeof(*fibers->all));
+		fibers->all = calloc(most, sizeof(struct fiber *));
 	if (!fibers || !fibers->all) {
 		free(fibers);
 		return NULL;

@@ -191,10 +191,10 @@ static int room_make(uint32_t number)
 		room *= 2;
 	if (room == signer.room)
 		return 0;
-	keys = reallocarray(signer.keys, room, sizeof(*keys));
+	keys = reallocarray(signer.keys, room, sizeof(struct private_key *));
 	if (!keys)
 		return -1;
-	memset(keys + signer.room, 0, (room - signer.room) * sizeof(*keys));
+	memset(keys + signer.room, 0, (room - signer.room) * sizeof(struct private_key *));
 	signer.keys = keys;
 	signer.room = room;
 	return 0;

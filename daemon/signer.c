@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -192,8 +193,8 @@ static int key_ask(struct signer *signer, const struct signer_key *key,
 	memset(&order, 0, sizeof(order));
 	order.command = SIGNER_LOAD;
 	order.number = key->number;
-	strcpy(order.source, key->source);
-	strcpy(order.pin_file, key->pin_file);
+	snprintf(order.source, sizeof(order.source), "%s", key->source);
+	snprintf(order.pin_file, sizeof(order.pin_file), "%s", key->pin_file);
 	return ask(signer, &order, report, problem);
 }
 
@@ -201,7 +202,8 @@ static int key_register(struct signer *signer, struct signer_key *key)
 {
 	if ((signer->key_count & (signer->key_count - 1)) == 0) {
 		size_t room = signer->key_count ? (size_t)signer->key_count * 2 : 1;
-		struct signer_key **keys = reallocarray(signer->keys, room, sizeof(*signer->keys));
+		struct signer_key **keys =
+		    reallocarray(signer->keys, room, sizeof(struct signer_key *));
 
 		if (!keys)
 			return -1;
@@ -423,7 +425,7 @@ int signer_new(const struct config *config, struct signer **ret_signer, struct p
 		return problem_set(problem, "out of memory");
 	signer->config = config;
 	signer->control = signer->own = -1;
-	strcpy(signer->child.name, "signer");
+	snprintf(signer->child.name, sizeof(signer->child.name), "signer");
 	*ret_signer = signer;
 	return 0;
 }

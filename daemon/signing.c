@@ -37,8 +37,8 @@ struct signing {
 	struct fibers *fibers;
 	struct signing_call **calls; /* on each fiber */
 	uint64_t last_id;
-	TAILQ_HEAD(, signing_call) waiting;     /* for a fiber */
-	TAILQ_HEAD(, signing_request) requests; /* to be sent */
+	TAILQ_HEAD(signing_calls, signing_call) waiting;        /* for a fiber */
+	TAILQ_HEAD(signing_requests, signing_request) requests; /* to be sent */
 };
 
 /* The call whose fiber runs. */

@@ -222,7 +222,7 @@ static struct pin *pin_find(char *path, struct problem *problem)
 	}
 	pin->file = path;
 	if (path[0]) {
-		r = file_read(path, "pin-file", 2 * PIN_MAX, &file, problem);
+		r = file_read(path, "pin-file", (size_t)2 * PIN_MAX, &file, problem);
 		if (r == 0) {
 			r = pin_take(pin, &file, problem);
 			file_done(&file);
