@@ -118,6 +118,7 @@ static const char *const words[COUNTERS] = {
     [COUNTER_HANDSHAKES_UNDER_WAY] = "handshakes-under-way",
     [COUNTER_KERNEL_UNDER_WAY] = "kernel-requests-under-way",
     [COUNTER_RELAYED] = "relayed",
+    [COUNTER_PARKED] = "sessions-parked",
 };
 
 _Static_assert(COUNTER_FAILED_INTERNAL - COUNTER_FAILED_REQUEST ==

@@ -64,6 +64,7 @@ enum counter {
 	COUNTER_HANDSHAKES_UNDER_WAY,
 	COUNTER_KERNEL_UNDER_WAY,
 	COUNTER_RELAYED,
+	COUNTER_PARKED, /* clients' sessions that wait for tickets */
 	COUNTERS,
 };
 

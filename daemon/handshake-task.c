@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "alert.h"
 #include "handshake-failure.h"
@@ -18,6 +19,7 @@
 #include "key-token.h"
 #include "offload-relay.h"
 #include "raw-public-key.h"
+#include "resumption-client.h"
 #include "session.h"
 #include "signing.h"
 #include "tracing.h"
@@ -43,6 +45,7 @@ struct handshake_task {
 	bool installed; /* the traffic keys are where records move from now on */
 	bool handed_on; /* some of the keys may be in use: the session must not speak any more */
 	unsigned warnings;
+	int tickets[2]; /* for those that come behind the hand-over; -1: none are awaited */
 	struct early_data_offer offer; /* a client's */
 	struct transport transport;
 	struct session session;
@@ -81,6 +84,10 @@ static void task_release(struct handshake_task *task)
 	task->readiness = NULL;
 	task->deadline = NULL;
 	signing_cancel(&task->signing);
+	for (int i = 0; i < 2; i++)
+		if (task->tickets[i] >= 0)
+			close(task->tickets[i]);
+	task->tickets[0] = task->tickets[1] = -1;
 	session_close(&task->session);
 	early_data_offer_done(&task->offer);
 	transport_done(&task->transport);
@@ -179,6 +186,8 @@ static int task_install_kernel(struct handshake_task *task, const struct traffic
 			     "The handshake was complete, but %s", reason);
 		return -1;
 	}
+	task->outcome.tickets_fd = task->tickets[1];
+	task->tickets[1] = -1;
 	task->outcome.transmit = "kernel";
 	task->outcome.receive = "kernel";
 	task_seal(task, keys);
@@ -191,7 +200,7 @@ static int task_install_relay(struct handshake_task *task, const struct traffic_
 	struct relay_ends ends;
 	char reason[256] = "";
 	int error = offload_relay_start(task->surroundings->relay_socket, task->uid, task->fd, keys,
-					&ends, reason, sizeof(reason));
+					task->tickets[1], &ends, reason, sizeof(reason));
 
 	if (error < 0) {
 		bool busy = error == -EAGAIN;
@@ -308,7 +317,13 @@ static void task_finish(struct handshake_task *task)
 		task_end(task);
 		return;
 	}
+	if (!resumption_client_awaits(&task->session, task->tickets))
+		task->tickets[0] = task->tickets[1] = -1;
 	task->installed = task_install(task, &keys) == 0;
+	if (task->installed && task->tickets[0] >= 0) {
+		resumption_client_park(&task->session, task->tickets[0]);
+		task->tickets[0] = -1;
+	}
 	traffic_keys_wipe(&keys);
 	task_end(task);
 }
@@ -414,7 +429,9 @@ static void task_begin(struct handshake_task *task)
 	}
 	task->session.trace = task->trace;
 	task->session.key_log = task->surroundings->key_log;
-	error = early_data_send(&task->session.early, &task->offer, NULL);
+	error =
+	    early_data_send(&task->session.early, &task->offer,
+			    task->session.resumption.ticket ? task->session.resumption.alpn : NULL);
 	if (error < 0)
 		task_fail(task, error);
 	else
@@ -509,6 +526,7 @@ struct handshake_task *handshake_task_start(const struct handshake_surroundings 
 		errno = ENOMEM;
 		return NULL;
 	}
+	task->tickets[0] = task->tickets[1] = -1;
 	task->surroundings = surroundings;
 	task->decision = *decision;
 	task->uid = uid;

@@ -17,6 +17,8 @@
 struct key_log;
 struct tracing;
 
+struct parking;
+
 /* What all handshakes of a worker share. */
 struct handshake_surroundings {
 	struct event_base *base;
@@ -29,6 +31,7 @@ struct handshake_surroundings {
 	struct tracing *tracing;             /* NULL: nobody watches */
 	const struct key_log *key_log;       /* NULL: there is none */
 	struct counters *counters;
+	struct parking *parking; /* NULL: no client's session waits for tickets */
 };
 
 struct handshake_task;

@@ -31,6 +31,7 @@ static int relay_state_new(void)
 static int relay_request_send(int relay_socket, const struct relay_request *request,
 			      const int fds[RELAY_REQUEST_FDS])
 {
+	size_t count = fds[RELAY_REQUEST_FDS - 1] >= 0 ? RELAY_REQUEST_FDS : RELAY_REQUEST_FDS - 1;
 	union {
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(RELAY_REQUEST_FDS * sizeof(int))];
@@ -40,15 +41,15 @@ static int relay_request_send(int relay_socket, const struct relay_request *requ
 	    .msg_iov = &part,
 	    .msg_iovlen = 1,
 	    .msg_control = control.bytes,
-	    .msg_controllen = sizeof(control.bytes),
+	    .msg_controllen = CMSG_SPACE(count * sizeof(int)),
 	};
 	ssize_t sent;
 
 	memset(&control, 0, sizeof(control));
 	control.header.cmsg_level = SOL_SOCKET;
 	control.header.cmsg_type = SCM_RIGHTS;
-	control.header.cmsg_len = CMSG_LEN(RELAY_REQUEST_FDS * sizeof(int));
-	memcpy(CMSG_DATA(&control.header), fds, RELAY_REQUEST_FDS * sizeof(int));
+	control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
+	memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
 	do
 		sent = sendmsg(relay_socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);
@@ -77,7 +78,7 @@ static int relay_refusal(int error, char *reason, size_t size)
 }
 
 int offload_relay_start(int relay_socket, uid_t uid, int fd, const struct traffic_keys *keys,
-			struct relay_ends *ret_ends, char *reason, size_t size)
+			int tickets, struct relay_ends *ret_ends, char *reason, size_t size)
 {
 	_cleanup_close_ int program = -1;
 	_cleanup_close_ int relay = -1;
@@ -105,7 +106,7 @@ int offload_relay_start(int relay_socket, uid_t uid, int fd, const struct traffi
 	request.holder = getpid();
 	request.keys = *keys;
 	error = relay_request_send(relay_socket, &request,
-				   (const int[]){fd, relay, state, relay_control});
+				   (const int[]){fd, relay, state, relay_control, tickets});
 	explicit_bzero(&request, sizeof(request));
 	if (error < 0)
 		return relay_refusal(error, reason, size);

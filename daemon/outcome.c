@@ -19,6 +19,7 @@ void outcome_init(struct outcome *outcome)
 	outcome->state = OUTCOME_UNTOUCHED;
 	outcome->relay_fd = -1;
 	outcome->relay_state_fd = -1;
+	outcome->tickets_fd = -1;
 	outcome->early_data_fd = -1;
 	outcome->relay_control_fd = -1;
 	outcome->trace_fd = -1;
@@ -28,6 +29,8 @@ void outcome_done(struct outcome *outcome)
 {
 	if (outcome->relay_fd >= 0)
 		close(outcome->relay_fd);
+	if (outcome->tickets_fd >= 0)
+		close(outcome->tickets_fd);
 	if (outcome->relay_state_fd >= 0)
 		close(outcome->relay_state_fd);
 	if (outcome->early_data_fd >= 0)
@@ -38,6 +41,7 @@ void outcome_done(struct outcome *outcome)
 		close(outcome->trace_fd);
 	outcome->relay_fd = -1;
 	outcome->relay_state_fd = -1;
+	outcome->tickets_fd = -1;
 	outcome->early_data_fd = -1;
 	outcome->relay_control_fd = -1;
 	outcome->trace_fd = -1;

@@ -88,6 +88,7 @@ struct outcome {
 	int relay_fd;
 	int relay_state_fd;
 	int relay_control_fd;
+	int tickets_fd;    /* for a server's tickets; see parking.h */
 	int early_data_fd; /* a memfd: what a client sent */
 	int trace_fd;      /* a memfd; also of a failure */
 };

@@ -255,6 +255,7 @@ int policy_decide(const struct loaded *loaded, const struct caller *caller,
 	    psk_decide(profile, request, &decision, failure) < 0 ||
 	    peer_decide(profile, request, &decision, failure) < 0)
 		return -1;
+	decision.uid = caller->uid;
 	decision.resume = !request->no_resume && profile->config->resumption.enabled;
 	decision.timeout_ms = profile->config->timeout_ms;
 	if (request->timeout_ms && request->timeout_ms < decision.timeout_ms)

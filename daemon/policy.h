@@ -29,6 +29,7 @@ struct decision {
 	/* Sessions may be taken up again and tickets sent and asked for: not where the caller cannot meet a
 	 * ticket later, as the kernel's own clients. */
 	bool resume;
+	uid_t uid;            /* of the program */
 	uint32_t timeout_ms;  /* never 0 */
 	bool trace;           /* the program wants to see it */
 	bool unauthenticated; /* client: show no certificate, whatever the profile has */

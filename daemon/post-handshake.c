@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Reads the handshake messages that come after the handshake and says what they ask for. Touches
- * nothing but its own struct; it must never store what the peer sends, nor let a peer have more work
+ * nothing but its own struct; it must never store what the peer sends, but for a few tickets, nor let a peer have more work
  * done than a few key updates a second. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "post-handshake.h"
@@ -20,6 +21,49 @@ void post_handshake_init(struct post_handshake *post_handshake, enum config_vers
 	memset(post_handshake, 0, sizeof *post_handshake);
 	post_handshake->version = version;
 	post_handshake->is_server = is_server;
+}
+
+void post_handshake_await_tickets(struct post_handshake *post_handshake,
+				  post_handshake_ticket *ticket, void *context)
+{
+	free(post_handshake->message);
+	post_handshake->message = NULL;
+	post_handshake->ticket = ticket;
+	post_handshake->context = context;
+}
+
+/* Without memory the ticket is skipped, as one too large is. */
+static void begin_ticket(struct post_handshake *post_handshake)
+{
+	size_t size = sizeof post_handshake->header + post_handshake->body_left;
+
+	if (!post_handshake->ticket || size > POST_HANDSHAKE_TICKET_MAX)
+		return;
+	post_handshake->message = malloc(size);
+	if (!post_handshake->message)
+		return;
+	memcpy(post_handshake->message, post_handshake->header, sizeof post_handshake->header);
+	post_handshake->message_size = sizeof post_handshake->header;
+}
+
+static void add_to_ticket(struct post_handshake *post_handshake, const uint8_t *data, size_t size)
+{
+	if (!post_handshake->message)
+		return;
+	memcpy(post_handshake->message + post_handshake->message_size, data, size);
+	post_handshake->message_size += size;
+}
+
+static void finish_ticket(struct post_handshake *post_handshake)
+{
+	uint8_t *message = post_handshake->message;
+
+	post_handshake->tickets++;
+	post_handshake->message = NULL;
+	if (message && post_handshake->ticket)
+		post_handshake->ticket(post_handshake->context, message,
+				       post_handshake->message_size);
+	free(message);
 }
 
 bool post_handshake_within_message(const struct post_handshake *post_handshake)
@@ -83,7 +127,7 @@ static int finish_message(struct post_handshake *post_handshake, uint8_t last, b
 
 	post_handshake->header_size = 0;
 	if (type == NEW_SESSION_TICKET) {
-		post_handshake->tickets++;
+		finish_ticket(post_handshake);
 		return 0;
 	}
 	if (type == KEY_UPDATE && last > 1) /* RFC 8446, 4.6.3 */
@@ -125,12 +169,15 @@ int post_handshake_read(struct post_handshake *post_handshake, const uint8_t *da
 			alert = judge_header(post_handshake);
 			if (alert)
 				return alert;
+			if (post_handshake->header[0] == NEW_SESSION_TICKET)
+				begin_ticket(post_handshake);
 			if (post_handshake->body_left > 0)
 				continue;
 			alert = finish_message(post_handshake, 0, size == 0, now, &actions);
 		} else {
 			size_t part =
 			    size < post_handshake->body_left ? size : post_handshake->body_left;
+			add_to_ticket(post_handshake, data, part);
 			data += part;
 			size -= part;
 			post_handshake->body_left -= (uint32_t)part;

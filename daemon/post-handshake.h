@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Handshake messages behind the handshake, as a record path meets them: what they ask for. No I/O, no
- * keys, no memory but the struct: a message that is set aside is skipped, not stored. */
+ * keys, no memory but the struct; but for a ticket that somebody awaits, what is set aside is skipped. */
 #ifndef POST_HANDSHAKE_H
 #define POST_HANDSHAKE_H
 
@@ -27,7 +27,13 @@ enum {
 	/* Of one message: the largest NewSessionTicket (RFC 8446, 4.6.1). */
 	POST_HANDSHAKE_MESSAGE_MAX = 4 + 4 + 1 + 255 + 2 + 65535 + 2 + 65534,
 	POST_HANDSHAKE_KEY_UPDATE_SIZE = 5,
+	/* Tickets that are passed on, and the largest. */
+	POST_HANDSHAKE_TICKETS = 4,
+	POST_HANDSHAKE_TICKET_MAX = 16384,
 };
+
+/* Gets a whole message with its header. May call post_handshake_await_tickets(). */
+typedef void post_handshake_ticket(void *context, const uint8_t *message, size_t size);
 
 struct post_handshake {
 	enum config_version version;
@@ -37,13 +43,20 @@ struct post_handshake {
 	uint32_t body_left;
 	uint64_t second_began; /* milliseconds */
 	unsigned in_second;
-	uint64_t data;     /* bytes since the last key update */
-	unsigned expected; /* key updates that we asked for, which are not counted */
-	uint64_t tickets;  /* that were set aside */
+	uint64_t data;                 /* bytes since the last key update */
+	unsigned expected;             /* key updates that we asked for, which are not counted */
+	uint64_t tickets;              /* that came */
+	post_handshake_ticket *ticket; /* NULL: nobody awaits any */
+	void *context;
+	uint8_t *message; /* a ticket that is being read for somebody; owned */
+	size_t message_size;
 };
 
 void post_handshake_init(struct post_handshake *post_handshake, enum config_version version,
 			 bool is_server);
+/* From now on tickets are passed on; NULL: no longer, and what is held of one is freed. */
+void post_handshake_await_tickets(struct post_handshake *post_handshake,
+				  post_handshake_ticket *ticket, void *context);
 /* Reads the content of one record of type handshake: several messages, or a part of one. now: any clock
  * in milliseconds that does not go back. 0 and the set of actions, or the alert to send. */
 int post_handshake_read(struct post_handshake *post_handshake, const uint8_t *data, size_t size,

@@ -429,6 +429,8 @@ static void close_all(const int fds[RELAY_REQUEST_FDS])
 	relay_guard_close(fds[1]);
 	close(fds[2]);
 	relay_guard_close(fds[3]);
+	if (fds[4] >= 0)
+		close(fds[4]);
 }
 
 int relay_connection_start(struct relay_surroundings *surroundings,
@@ -460,6 +462,7 @@ int relay_connection_start(struct relay_surroundings *surroundings,
 	connection->program_fd = fds[1];
 	connection->state_fd = fds[2];
 	connection->control_fd = fds[3];
+	relay_receiver_await_tickets(&connection->receiver, fds[4]);
 	relay_guard_refuse(connection->program_fd);
 	relay_guard_refuse(connection->control_fd);
 	evtimer_assign(&connection->timer, surroundings->base, on_timer, connection);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* One relayed connection: its three descriptors, its two directions, and how it ends. */
+/* One relayed connection: its descriptors, its two directions, and how it ends. */
 #ifndef RELAY_CONNECTION_H
 #define RELAY_CONNECTION_H
 
@@ -34,7 +34,7 @@ struct relay_surroundings {
 /* Called once, when everything that the connection had is closed and freed. uid is the request's. */
 typedef void relay_connection_gone(void *context, uid_t uid, bool refused);
 
-/* Takes the descriptors (in the order of struct relay_request), whatever happens. The keys stay the
+/* Takes the descriptors (in the order of struct relay_request; the last may be -1), whatever happens. The keys stay the
  * caller's to wipe. refused: a bound forbids it; the peer gets the alert internal_error and the program
  * its end, in good order. 0, or -errno: the TCP connection was reset. gone may be called before this
  * returns. */

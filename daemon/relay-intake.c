@@ -98,8 +98,8 @@ static const char *packet_judge(const struct packet *packet)
 	if (packet->size != (ssize_t)sizeof packet->request ||
 	    packet->request.version != RELAY_REQUEST_VERSION)
 		return "it comes from another version of the program; restart the daemon";
-	if (packet->fd_count != RELAY_REQUEST_FDS)
-		return "it has another number of descriptors than four";
+	if (packet->fd_count != RELAY_REQUEST_FDS && packet->fd_count != RELAY_REQUEST_FDS - 1)
+		return "it has another number of descriptors than four or five";
 	if (!is_socket(packet->fds[0], AF_INET, AF_INET6, SOCK_STREAM))
 		return "its first descriptor is no TCP socket";
 	if (!is_socket(packet->fds[1], AF_UNIX, AF_UNIX, SOCK_STREAM))
@@ -109,6 +109,9 @@ static const char *packet_judge(const struct packet *packet)
 		return "its third descriptor is no file with room for the state";
 	if (!is_socket(packet->fds[3], AF_UNIX, AF_UNIX, SOCK_SEQPACKET))
 		return "its fourth descriptor is no Unix packet socket";
+	if (packet->fd_count == RELAY_REQUEST_FDS &&
+	    !is_socket(packet->fds[4], AF_UNIX, AF_UNIX, SOCK_SEQPACKET))
+		return "its fifth descriptor is no Unix packet socket";
 	return NULL;
 }
 
@@ -179,6 +182,8 @@ static void packet_take(struct intake *intake, struct packet *packet)
 	else
 		counters_add(counters, COUNTER_RELAYED, 1);
 	intake->connections++;
+	if (packet->fd_count < RELAY_REQUEST_FDS)
+		packet->fds[RELAY_REQUEST_FDS - 1] = -1;
 	packet->fd_count = 0; /* taken */
 	int result = relay_connection_start(&intake->surroundings, &packet->request, packet->fds,
 					    refused, on_gone, intake);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "handshake-protocol.h"
 #include "relay-receiver.h"
@@ -19,14 +20,41 @@ enum {
 int relay_receiver_init(struct relay_receiver *receiver, const struct traffic_keys *keys)
 {
 	memset(receiver, 0, sizeof *receiver);
+	receiver->tickets_fd = -1;
 	post_handshake_init(&receiver->messages, keys->version, keys->is_server);
 	return record_layer_init(&receiver->layer, keys, &keys->receive);
 }
 
+static void tickets_close(struct relay_receiver *receiver)
+{
+	post_handshake_await_tickets(&receiver->messages, NULL, NULL);
+	if (receiver->tickets_fd >= 0)
+		close(receiver->tickets_fd);
+	receiver->tickets_fd = -1;
+}
+
 void relay_receiver_done(struct relay_receiver *receiver, struct relay_pool *pool)
 {
+	tickets_close(receiver);
 	relay_buffer_give(pool, &receiver->buffer);
 	record_layer_done(&receiver->layer);
+}
+
+/* Whoever waits there may have gone, or be behind: a ticket is then lost, which is no harm. */
+static void ticket_pass(void *context, const uint8_t *message, size_t size)
+{
+	struct relay_receiver *receiver = context;
+
+	if (send(receiver->tickets_fd, message, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ||
+	    receiver->messages.tickets >= POST_HANDSHAKE_TICKETS)
+		tickets_close(receiver);
+}
+
+void relay_receiver_await_tickets(struct relay_receiver *receiver, int fd)
+{
+	receiver->tickets_fd = fd;
+	if (fd >= 0)
+		post_handshake_await_tickets(&receiver->messages, ticket_pass, receiver);
 }
 
 static void end(struct relay_receiver *receiver, uint8_t event, int alert)
@@ -34,6 +62,7 @@ static void end(struct relay_receiver *receiver, uint8_t event, int alert)
 	if (receiver->ended)
 		return;
 	receiver->ended = true;
+	tickets_close(receiver);
 	receiver->event = event;
 	receiver->alert = (uint8_t)alert;
 }

@@ -23,10 +23,13 @@ struct relay_receiver {
 	uint8_t event;     /* how it ended: HANDSHAKE_RELAY_… */
 	uint8_t alert;     /* with HANDSHAKE_RELAY_ALERT_… */
 	uint64_t received; /* plain bytes, in total */
+	int tickets_fd;    /* where a server's tickets are awaited, -1 */
 };
 
 /* 0, or what record_layer_init says. */
 int relay_receiver_init(struct relay_receiver *receiver, const struct traffic_keys *keys);
+/* Takes the socket (-1: none) to which a server's tickets are to be written. */
+void relay_receiver_await_tickets(struct relay_receiver *receiver, int fd);
 void relay_receiver_done(struct relay_receiver *receiver, struct relay_pool *pool);
 /* Writes what waits for the program, then (if readable) reads, opens and writes one batch. Never
  * blocks. */

@@ -193,6 +193,8 @@ static void reply_finish(struct reply *reply, const char *operation, uint64_t id
 			     take(&outcome->relay_state_fd));
 		reply_add_fd(reply, &names, HANDSHAKE_DESCRIPTOR_RELAY_CONTROL,
 			     take(&outcome->relay_control_fd));
+		reply_add_fd(reply, &names, HANDSHAKE_DESCRIPTOR_TICKETS,
+			     take(&outcome->tickets_fd));
 		if (outcome->identity.chain)
 			reply_add_fd(reply, &names, HANDSHAKE_DESCRIPTOR_CHAIN,
 				     chain_memfd(outcome->identity.chain));

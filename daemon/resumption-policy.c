@@ -136,6 +136,7 @@ static void decision_add(gnutls_hash_hd_t hash, const struct decision *decision)
 		text_add(hash, decision->alpn[i]);
 	number_add(hash, decision->alpn_required);
 	number_add(hash, decision->client_certificates);
+	number_add(hash, decision->unauthenticated);
 	/* A server that asks for no certificate believes nobody, and whom it would matters not. */
 	if (!server || decision->client_certificates != CONFIG_CLIENT_NONE)
 		field_add(hash, policy->trust, sizeof(policy->trust));

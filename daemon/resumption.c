@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "resumption-client.h"
 #include "resumption-policy.h"
 #include "session.h"
 
@@ -241,5 +242,8 @@ int resumption_complete(struct session *session)
 		count(session, server ? COUNTER_OFFERED_SERVER : COUNTER_OFFERED_CLIENT, 1);
 	if (resumed)
 		count(session, server ? COUNTER_RESUMED_SERVER : COUNTER_RESUMED_CLIENT, 1);
-	return server ? tickets_send(session, resumed) : 0;
+	if (server)
+		return tickets_send(session, resumed);
+	resumption_client_keep(session);
+	return 0;
 }

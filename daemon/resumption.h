@@ -9,6 +9,7 @@
 
 #include "handshake-task.h"
 #include "ticket-keys.h"
+#include "verify.h"
 
 struct session;
 
@@ -18,6 +19,10 @@ struct resumption {
 	bool offered; /* by the client */
 	bool bound;   /* the context is known */
 	uint8_t context[TICKET_CONTEXT_SIZE];
+	/* Client, of the session that was offered: */
+	bool ticket;                      /* it is one of TLS 1.3 */
+	char alpn[REQUEST_ALPN_SIZE];     /* what its connection agreed on; "": nothing */
+	struct verification verification; /* of its server, today */
 };
 
 /* Whether the decision and what surrounds it let sessions be resumed at all. */
@@ -29,7 +34,7 @@ int resumption_open(struct session *session);
  * keys can be chosen by what it says. 0 or a GnuTLS error. */
 int resumption_hello(struct session *session);
 /* The handshake is complete and the peer is verified: a server sends its tickets, which are held for sending
- * like the handshake itself; counts. 0 or a GnuTLS error. */
+ * like the handshake itself, a client keeps a session of TLS 1.2; counts. 0 or a GnuTLS error. */
 int resumption_complete(struct session *session);
 
 #endif

@@ -12,6 +12,7 @@
 #include "credentials.h"
 #include "key-exchange.h"
 #include "key-log.h"
+#include "resumption-client.h"
 #include "session-priorities.h"
 #include "trace.h"
 
@@ -258,6 +259,8 @@ int session_open(struct session *session, const struct decision *decision,
 				    session->priority != NULL ? session->priority
 							      : decision->profile->priority_server,
 				    surroundings != NULL ? surroundings->early_data : NULL);
+	if (error == 0 && decision->role == REQUEST_CLIENT)
+		error = resumption_client_offer(session, transport->fd);
 	if (error == 0) {
 		transport_bind(transport, session->tls);
 		return 0;
@@ -289,6 +292,12 @@ int session_check(struct session *session)
 	if (psk_session_used(session)) {
 		session->verified = true;
 		return session_finish(session);
+	}
+	/* Of a server whose session was taken up again the library asks nothing: it was judged before. */
+	if (session->decision->role == REQUEST_CLIENT && session->resumption.offered &&
+	    gnutls_session_is_resumed(session->tls) != 0) {
+		session->verification = session->resumption.verification;
+		session->verified = true;
 	}
 	/* A client that sent no certificate never made the library ask. */
 	if (!session->verified)

@@ -425,6 +425,19 @@ static bool raw_public_key_judge(const gnutls_datum_t *shown, const struct decis
 	return false;
 }
 
+void verify_chain(gnutls_session_t session, const gnutls_datum_t *chain, unsigned count,
+		  const struct decision *decision, struct verification *ret_verification)
+{
+	struct verification verification = {.present = count > 0};
+
+	if (!verification.present)
+		certificate_missing(session, decision, &verification);
+	else if (is_judged(decision))
+		verification.authenticated =
+		    peer_judge(session, chain, count, decision, &verification);
+	*ret_verification = verification;
+}
+
 void verify_peer(gnutls_session_t session, const struct decision *decision,
 		 struct verification *ret_verification)
 {

@@ -20,4 +20,9 @@ struct verification {
 void verify_peer(gnutls_session_t session, const struct decision *decision,
 		 struct verification *ret_verification);
 
+/* The same of a chain of X.509 certificates that the peer showed earlier, before the handshake: what the session
+ * itself would bring, such as a staple, is missing. */
+void verify_chain(gnutls_session_t session, const gnutls_datum_t *chain, unsigned count,
+		  const struct decision *decision, struct verification *ret_verification);
+
 #endif

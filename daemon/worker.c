@@ -15,6 +15,7 @@
 #include "foreign.h"
 #include "listening.h"
 #include "log.h"
+#include "parking.h"
 #include "sandbox.h"
 #include "signer.h"
 #include "signing.h"
@@ -193,6 +194,7 @@ static void worker_done(struct worker *worker)
 		if (events[i])
 			event_free(events[i]);
 	signing_free(worker->surroundings.signing);
+	parking_free(worker->surroundings.parking);
 	if (worker->base)
 		event_base_free(worker->base);
 	shared_store_close(worker->surroundings.store);
@@ -220,6 +222,12 @@ static int worker_run(struct worker *worker)
 	worker->early_data.store = worker->surroundings.store;
 	worker->early_data.counters = worker->setup->counters;
 	worker->surroundings.early_data = &worker->early_data;
+	worker->surroundings.parking =
+	    parking_new(worker->base, worker->surroundings.store, worker->setup->counters);
+	if (!worker->surroundings.parking) {
+		log_error("cannot start: out of memory");
+		return EXIT_FAILURE;
+	}
 	if (sandbox_enter(SANDBOX_WORKER, config->uid, config->gid, &problem) < 0) {
 		log_error("cannot enter the sandbox: %s", problem.text);
 		return EXIT_FAILURE;

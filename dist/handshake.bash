@@ -61,7 +61,7 @@ _handshake()
 	connect)
 		options='--peer-name --profile --alpn --psk-identity --timeout-ms --records --early-data
 			--info --json
-			--no-data --keep-open --trace --svg --socket --help'
+			--no-data --no-resume --keep-open --trace --svg --socket --help'
 		if [[ $word != -* ]]; then
 			mapfile -t COMPREPLY < <(compgen -A hostname -S : -- "$word")
 			compopt -o nospace

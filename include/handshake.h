@@ -80,6 +80,9 @@ int handshake_require_client_certificate(struct handshake *handshake);
  * that does no harm twice, nothing else. handshake_early_data_accepted() tells whether the server took
  * it; if not, it was not sent in any other way. At most 65536 bytes; size 0: none. */
 int handshake_set_early_data(struct handshake *handshake, const void *data, size_t size);
+/* on: 0 takes up no session again, keeps none for later, and neither sends nor asks for tickets; 1 does as the
+ * profile says. */
+int handshake_set_resume(struct handshake *handshake, int on);
 /* on: 1, 0. With 1 the result comes with a trace of the handshake: handshake_trace(). */
 int handshake_set_trace(struct handshake *handshake, int on);
 
@@ -177,8 +180,8 @@ const char *handshake_trace(const struct handshake *handshake, size_t *ret_size)
  * Like recv(fd, buffer, size, 0), but knows records that carry no data. Returns bytes, 0 after the
  * peer's close_notify, -1 with errno: EAGAIN (fd is non-blocking), EPROTO (a fatal alert, named in
  * handshake_error(); or a message that cannot be followed), ECONNABORTED (the TCP connection ended
- * without close_notify: the data may be cut short), or what recv says. Session tickets are set
- * aside and the call goes on. Renegotiation (TLS 1.2) is declined. The buffer may have been written to
+ * without close_notify: the data may be cut short), or what recv says. Session tickets go to
+ * the daemon and the call goes on. Renegotiation (TLS 1.2) is declined. The buffer may have been written to
  * beyond what is returned. Once it has ended, 0 or -1, it stays so.
  */
 ssize_t handshake_recv(struct handshake *handshake, int fd, void *buffer, size_t size);

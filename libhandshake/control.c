@@ -181,6 +181,7 @@ static int message_end(struct handshake *handshake, int *ret_alert)
 		return key_update_take(handshake, control->message[MESSAGE_HEADER_SIZE], ret_alert);
 	case MESSAGE_NEW_SESSION_TICKET:
 		control->tickets++;
+		tickets_end(&handshake->tickets);
 		return control_count(handshake, ret_alert);
 	default: { /* the peer wants a new handshake, which RFC 5246 lets us decline */
 		int next = control_count(handshake, ret_alert);
@@ -205,11 +206,15 @@ static int messages_take(struct handshake *handshake, const uint8_t *bytes, size
 			if (control->message_length == MESSAGE_HEADER_SIZE) {
 				next = message_check(handshake, ret_alert);
 				control->message_rest = message_body_size(control);
+				if (control->message[0] == MESSAGE_NEW_SESSION_TICKET)
+					tickets_begin(&handshake->tickets, control->message,
+						      MESSAGE_HEADER_SIZE, control->message_rest);
 			}
 		} else {
 			if (control->message_length == MESSAGE_HEADER_SIZE)
 				control->message[control->message_length++] = *bytes;
 			step = size < control->message_rest ? size : control->message_rest;
+			tickets_add(&handshake->tickets, bytes, step);
 			control->message_rest -= step;
 		}
 		bytes += step;

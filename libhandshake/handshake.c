@@ -21,6 +21,7 @@ struct handshake *handshake_new(void)
 	memcpy(handshake->profile, "default", sizeof("default"));
 	handshake->relay_state = -1;
 	handshake->relay_control = -1;
+	handshake->tickets.fd = -1;
 	handshake->fd = -1;
 	list_init(&handshake->node);
 	return handshake;
@@ -190,6 +191,14 @@ int handshake_require_client_certificate(struct handshake *handshake)
 	if (!setter_begin(handshake))
 		return -1;
 	handshake->require_client_certificate = true;
+	return 0;
+}
+
+int handshake_set_resume(struct handshake *handshake, int on)
+{
+	if (!setter_begin(handshake))
+		return -1;
+	handshake->no_resume = on == 0;
 	return 0;
 }
 

@@ -69,6 +69,14 @@ struct control {
 	uint64_t update_again_at;                /* after an update failed */
 };
 
+/* Tickets on their way back to the daemon. */
+struct tickets {
+	int fd;           /* SOCK_SEQPACKET, -1: nobody awaits any */
+	uint8_t *message; /* of which a first part has come; NULL: none */
+	size_t size;
+	unsigned int sent;
+};
+
 /* Bytes of the object's own. */
 struct early_data {
 	void *data; /* NULL: none */
@@ -83,6 +91,7 @@ struct handshake {
 	bool answer_later;     /* KeyUpdates: when something is sent */
 	uint64_t update_after; /* records; 0: what the cipher bears */
 	bool want_trace;
+	bool no_resume;
 	uint32_t timeout_ms;
 	char profile[HANDSHAKE_PROFILE_NAME_SIZE];
 	char psk_identity[HANDSHAKE_PSK_IDENTITY_SIZE];
@@ -113,6 +122,7 @@ struct handshake {
 	enum path path;
 	int relay_state;   /* the memfd of struct handshake_relay_state, -1 */
 	int relay_control; /* -1 */
+	struct tickets tickets;
 	struct control control;
 	char *daemon_path; /* of the daemon that made it; NULL: the usual one */
 	char *token;       /* for its next key update; NULL: none */
@@ -228,6 +238,16 @@ int kernel_keys_resume(int fd);
 int kernel_keys_records(int fd, uint64_t *ret_records);
 /* In the words of the protocol. 0 or -errno: it has none in both directions. */
 int kernel_keys_describe(int fd, const char **ret_version, const char **ret_cipher);
+
+/* ---- tickets.c ---- */
+
+/* A NewSessionTicket of so many bytes begins; some of its body; its end. */
+void tickets_begin(struct tickets *tickets, const uint8_t *header, size_t header_size,
+		   size_t body_size);
+void tickets_add(struct tickets *tickets, const uint8_t *bytes, size_t size);
+void tickets_end(struct tickets *tickets);
+/* Awaits none any more. */
+void tickets_done(struct tickets *tickets);
 
 /* ---- key-update.c ---- */
 

@@ -32,6 +32,8 @@ void request_write(struct message_writer *writer, const char *operation, uint64_
 			    HANDSHAKE_DESCRIPTOR_SOCKET "," HANDSHAKE_DESCRIPTOR_EARLY_DATA);
 	if (handshake->require_client_certificate)
 		message_add(writer, HANDSHAKE_KEY_CLIENT_CERTIFICATES, "require");
+	if (handshake->no_resume)
+		message_add(writer, HANDSHAKE_KEY_RESUME, "no");
 	if (handshake->want_trace)
 		message_add(writer, HANDSHAKE_KEY_TRACE, "yes");
 }

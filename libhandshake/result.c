@@ -21,6 +21,7 @@ void result_reset(struct handshake *handshake)
 		close(fd_take(&handshake->relay_state));
 	if (handshake->relay_control >= 0)
 		close(fd_take(&handshake->relay_control));
+	tickets_done(&handshake->tickets);
 	handshake->path = PATH_NONE;
 	free(handshake->chain);
 	handshake->chain = NULL;
@@ -99,7 +100,7 @@ static void result_break(struct handshake *handshake, const char *sentence)
 /* ---- The descriptors of a message ---------------------------------------------------------- */
 
 struct descriptors {
-	int connection, relay, relay_state, relay_control, chain, early_data, trace;
+	int connection, relay, relay_state, relay_control, tickets, chain, early_data, trace;
 };
 
 static void descriptors_done(struct descriptors *descriptors)
@@ -108,6 +109,7 @@ static void descriptors_done(struct descriptors *descriptors)
 	cleanup_close(&descriptors->relay);
 	cleanup_close(&descriptors->relay_state);
 	cleanup_close(&descriptors->relay_control);
+	cleanup_close(&descriptors->tickets);
 	cleanup_close(&descriptors->chain);
 	cleanup_close(&descriptors->early_data);
 	cleanup_close(&descriptors->trace);
@@ -123,6 +125,7 @@ static int *descriptor_named(struct descriptors *descriptors, const char *name, 
 	    {HANDSHAKE_DESCRIPTOR_RELAY, &descriptors->relay},
 	    {HANDSHAKE_DESCRIPTOR_RELAY_STATE, &descriptors->relay_state},
 	    {HANDSHAKE_DESCRIPTOR_RELAY_CONTROL, &descriptors->relay_control},
+	    {HANDSHAKE_DESCRIPTOR_TICKETS, &descriptors->tickets},
 	    {HANDSHAKE_DESCRIPTOR_CHAIN, &descriptors->chain},
 	    {HANDSHAKE_DESCRIPTOR_EARLY_DATA, &descriptors->early_data},
 	    {HANDSHAKE_DESCRIPTOR_TRACE, &descriptors->trace},
@@ -231,6 +234,8 @@ static const char *connection_adopt(struct handshake *handshake, struct descript
 	handshake->path = relay ? PATH_RELAY : PATH_KERNEL;
 	handshake->relay_state = relay ? fd_take(&descriptors->relay_state) : -1;
 	handshake->relay_control = relay ? fd_take(&descriptors->relay_control) : -1;
+	/* A relay meets the tickets itself. */
+	handshake->tickets.fd = relay ? -1 : fd_take(&descriptors->tickets);
 	return NULL;
 }
 
@@ -245,7 +250,8 @@ static bool value_is(const struct message *message, const char *key, const char 
 static const char *established_take(struct handshake *handshake, struct message *message, int fd,
 				    int *ret_fd)
 {
-	_cleanup_(descriptors_done) struct descriptors descriptors = {-1, -1, -1, -1, -1, -1, -1};
+	_cleanup_(descriptors_done) struct descriptors descriptors = {-1, -1, -1, -1,
+								      -1, -1, -1, -1};
 	bool relay = value_is(message, HANDSHAKE_KEY_TRANSMIT, "relay") ||
 		     value_is(message, HANDSHAKE_KEY_RECEIVE, "relay");
 	const char *wrong;
@@ -277,7 +283,8 @@ static const char *established_take(struct handshake *handshake, struct message 
 /* Of a handshake that failed there is nothing else to take. */
 static void failed_take(struct handshake *handshake, struct message *message)
 {
-	_cleanup_(descriptors_done) struct descriptors descriptors = {-1, -1, -1, -1, -1, -1, -1};
+	_cleanup_(descriptors_done) struct descriptors descriptors = {-1, -1, -1, -1,
+								      -1, -1, -1, -1};
 
 	if (!descriptors_take(&descriptors, message))
 		trace_read(handshake, descriptors.trace);

@@ -27,7 +27,7 @@ struct settings {
 	const char *profile, *alpn, *psk_identity, *socket, *early_data, *svg;
 	enum handshake_records records;
 	uint64_t timeout_ms; /* 0: the profile's */
-	bool info, json, no_data, keep_open, trace;
+	bool info, json, no_data, keep_open, no_resume, trace;
 };
 
 static void usage(void)
@@ -41,6 +41,7 @@ static void usage(void)
 	    "  --psk-identity ID  which of the profile's pre-shared keys to use\n"
 	    "  --timeout-ms N     for connecting and for the handshake, each\n"
 	    "  --records PATH     kernel or relay (default: as the profile says)\n"
+	    "  --no-resume        take up no session again, and keep none for later\n"
 	    "  --early-data FILE  send it with the first flight if the profile and a ticket allow\n"
 	    "                     it, else as the first data\n"
 	    "  --info             tell all that is known about the connection on stderr\n"
@@ -67,6 +68,7 @@ enum {
 	TIMEOUT,
 	RECORDS,
 	EARLY_DATA,
+	NO_RESUME,
 	PSK_IDENTITY,
 	INFO,
 	JSON,
@@ -104,6 +106,9 @@ static int settings_take(struct settings *settings, int option)
 		break;
 	case EARLY_DATA:
 		settings->early_data = optarg;
+		break;
+	case NO_RESUME:
+		settings->no_resume = true;
 		break;
 	case INFO:
 		settings->info = true;
@@ -146,6 +151,7 @@ static int settings_read(int argc, char **argv, struct settings *settings)
 	    {"timeout-ms", required_argument, NULL, TIMEOUT},
 	    {"records", required_argument, NULL, RECORDS},
 	    {"early-data", required_argument, NULL, EARLY_DATA},
+	    {"no-resume", no_argument, NULL, NO_RESUME},
 	    {"info", no_argument, NULL, INFO},
 	    {"json", no_argument, NULL, JSON},
 	    {"no-data", no_argument, NULL, NO_DATA},
@@ -205,6 +211,7 @@ static int request_prepare(struct handshake *handshake, const struct settings *s
 				      settings->psk_identity, strerror(errno));
 	if (handshake_set_timeout(handshake, (uint32_t)settings->timeout_ms) < 0 ||
 	    handshake_set_records(handshake, settings->records) < 0 ||
+	    (settings->no_resume && handshake_set_resume(handshake, 0) < 0) ||
 	    handshake_set_trace(handshake, settings->trace || settings->svg) < 0)
 		return options_refuse(TOOL, "the request cannot be made: %s", strerror(errno));
 	return settings->early_data ? connect_early_prepare(handshake, settings->early_data) : 0;

@@ -36,6 +36,7 @@ def _load():
         ("handshake_set_records", c_int, c_void_p, c_int),
         ("handshake_require_client_certificate", c_int, c_void_p),
         ("handshake_set_early_data", c_int, c_void_p, c_char_p, c_size_t),
+        ("handshake_set_resume", c_int, c_void_p, c_int),
         ("handshake_perform", c_int, c_void_p, c_char_p, c_int),
         ("handshake_client_new", c_void_p, c_char_p),
         ("handshake_client_free", None, c_void_p),
@@ -96,7 +97,7 @@ class Handshake:
     """One handshake: the request, its result, the companion of its connection."""
 
     def __init__(self, role=None, profile=None, peer_name=None, alpn=None, timeout_ms=None,
-                 records=None, client_certificate=False, pointer=None, psk_identity=None):
+                 records=None, client_certificate=False, resume=True, pointer=None, psk_identity=None):
         self.pointer = pointer or lib().handshake_new()
         if role is not None:
             self._check(lib().handshake_set_role(self.pointer, role))
@@ -112,6 +113,8 @@ class Handshake:
             self._check(lib().handshake_set_timeout(self.pointer, timeout_ms))
         if records is not None:
             self._check(lib().handshake_set_records(self.pointer, RECORDS[records]))
+        if not resume:
+            self._check(lib().handshake_set_resume(self.pointer, 0))
         if client_certificate:
             self._check(lib().handshake_require_client_certificate(self.pointer))
 

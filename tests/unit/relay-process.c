@@ -129,7 +129,8 @@ void connection_hand_over(struct connection *connection, const struct relay *rel
 	char reason[256] = "";
 
 	assert_int_equal(offload_relay_start(relay->socket, getuid(), connection->link.our_fd,
-					     &connection->link.keys, &ends, reason, sizeof(reason)),
+					     &connection->link.keys, -1, &ends, reason,
+					     sizeof(reason)),
 			 0);
 	connection->program = ends.program;
 	connection->state = ends.state;

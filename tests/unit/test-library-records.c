@@ -2,7 +2,7 @@
 /* links: libhandshake/alert.o libhandshake/client.o libhandshake/control.o libhandshake/deadline.o libhandshake/early-data.o */
 /* links: libhandshake/error.o libhandshake/handshake.o libhandshake/kernel-keys.o libhandshake/key-update.o libhandshake/link.o libhandshake/listener.o */
 /* links: libhandshake/message.o libhandshake/perform.o libhandshake/records.o libhandshake/request.o */
-/* links: libhandshake/result.o libhandshake/sendfile.o libhandshake/socket.o */
+/* links: libhandshake/result.o libhandshake/tickets.o libhandshake/sendfile.o libhandshake/socket.o */
 /* Receiving and sending on both record paths. The kernel's records are played by recvmsg and sendmsg
  * of this program, for kernels without TLS have none; the relay's by a socketpair. */
 #include "library-fixture.h"

@@ -82,7 +82,7 @@ static void assert_takes_no_more(const struct relay *relay)
 	struct relay_ends ends;
 
 	fixture_link_open(&late, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
-	assert_int_equal(offload_relay_start(relay->socket, getuid(), late.our_fd, &late.keys,
+	assert_int_equal(offload_relay_start(relay->socket, getuid(), late.our_fd, &late.keys, -1,
 					     &ends, reason, sizeof(reason)),
 			 -EPIPE);
 	fixture_link_close(&late);
