@@ -145,6 +145,17 @@ static bool ticket_take(struct parked *parked, const uint8_t *message, size_t si
 	return ++parked->tickets < PARKING_TICKETS;
 }
 
+static int parked_wait(struct parked *parked, unsigned milliseconds)
+{
+	const struct timeval timeout = {
+	    .tv_sec = milliseconds / 1000,
+	    .tv_usec = (suseconds_t)(milliseconds % 1000) * 1000,
+	};
+
+	event_base_update_cache_time(parked->parking->base);
+	return event_add(&parked->event, &timeout);
+}
+
 static void parked_readable(evutil_socket_t fd, short what, void *context)
 {
 	struct parked *parked = context;
@@ -160,8 +171,10 @@ static void parked_readable(evutil_socket_t fd, short what, void *context)
 		    recv(fd, parking->message, sizeof(parking->message), MSG_DONTWAIT | MSG_TRUNC);
 		if (size < 0 && errno == EINTR)
 			continue;
-		if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+			parked_wait(parked, PARKING_MORE_MS);
 			return;
+		}
 		if (size <= 0 || size > (ssize_t)sizeof(parking->message) ||
 		    !ticket_take(parked, parking->message, (size_t)size)) {
 			parked_free(parked);
@@ -206,7 +219,6 @@ static int nothing_is_sent(gnutls_session_t tls, gnutls_record_encryption_level_
 void parking_add(struct parking *parking, gnutls_session_t tls, gnutls_priority_t priority,
 		 const struct parking_key *key, int fd)
 {
-	const struct timeval timeout = {.tv_sec = PARKING_MS / 1000};
 	struct parked *parked = calloc(1, sizeof(*parked));
 
 	/* Whom they told of the handshake is no longer there. */
@@ -231,7 +243,6 @@ void parking_add(struct parking *parking, gnutls_session_t tls, gnutls_priority_
 	count(parking, COUNTER_PARKED, 1);
 	event_assign(&parked->event, parking->base, fd, EV_READ | EV_PERSIST, parked_readable,
 		     parked);
-	event_base_update_cache_time(parking->base);
-	if (event_add(&parked->event, &timeout) < 0)
+	if (parked_wait(parked, PARKING_MS) < 0)
 		parked_free(parked);
 }

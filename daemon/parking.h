@@ -13,7 +13,8 @@
 
 enum {
 	PARKING_MAX = 256,           /* sessions of a worker; the oldest makes room. 12 KB each */
-	PARKING_MS = 30000,          /* that each may wait */
+	PARKING_MS = 10000,          /* that each may wait for its first, */
+	PARKING_MORE_MS = 1000,      /* and for another: servers send all that they send at once */
 	PARKING_TICKETS = 4,         /* that are taken of each */
 	PARKING_TICKET_SIZE = 16384, /* bytes of a message; a larger one is not kept */
 	/* Of one server, for as many connections at a time. */

@@ -251,11 +251,11 @@ class Daemon:
         return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)
 
     def memory(self, pids):
-        """Bytes of private memory."""
+        """Bytes of memory that are nobody else's; what workers share, as the store, is bounded."""
         total = 0
         for pid in pids:
             for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Private_"):
+                if line.startswith("Anonymous:"):
                     total += int(line.split()[1]) * 1024
         return total
 

@@ -229,7 +229,7 @@ def test_a_client_certificate_is_part_of_it(one, pki, version):
 
 
 def test_sessions_that_wait_are_bounded_in_time(one, pki):
-    """A program that never reads keeps a session for half a minute, not longer."""
+    """A program that never reads keeps a session for ten seconds, not longer."""
     with Server(pki, "TLS1.3") as server:
         accepting = in_thread(server.accept)
         with socket.create_connection(server.address) as sock, library.Handshake(
