@@ -194,7 +194,7 @@ int resumption_client_offer(struct session *session, int fd)
 
 	if (!resumption->enabled || !peer_text(session, fd, peer, sizeof(peer)))
 		return 0;
-	if (resumption_context(session->decision, peer, resumption->context) < 0)
+	if (resumption_context(session->decision, peer, "", resumption->context) < 0)
 		return GNUTLS_E_INTERNAL_ERROR;
 	resumption->bound = true;
 	if (value_find(session, &value)) {

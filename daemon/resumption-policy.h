@@ -26,7 +26,7 @@ int resumption_policy_new(const struct profile *profile, struct resumption_polic
 /* Wipes. NULL is fine. */
 void resumption_policy_free(struct resumption_policy *policy);
 /* The binding of one handshake. A server's name is what the client asked for ("" for none); a client's peer is
- * "NAME ADDRESS PORT". protocol: the application protocol that a server's early data is for, "" where it
+ * "NAME ADDRESS PORT USER". protocol: the application protocol that a server's early data is for, "" where it
  * takes none. Whoever lets a request tighten its profile in a new way adds it there. 0 or -1. */
 int resumption_context(const struct decision *decision, const char *peer, const char *protocol,
 		       uint8_t ret_context[TICKET_CONTEXT_SIZE]);
