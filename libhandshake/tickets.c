@@ -16,7 +16,8 @@
 
 void tickets_done(struct tickets *tickets)
 {
-	cleanup_close(&tickets->fd);
+	if (tickets->fd >= 0)
+		close(fd_take(&tickets->fd));
 	free(tickets->message);
 	tickets->message = NULL;
 	tickets->size = 0;
