@@ -100,6 +100,63 @@ static void reads_messages_in_pieces_of_every_size(void **state)
 	}
 }
 
+struct catch
+{
+	struct post_handshake messages;
+	unsigned count;
+	unsigned until; /* after so many nobody awaits more; 0: never */
+};
+
+static void ticket_catch(void *context, const uint8_t *message, size_t size)
+{
+	struct catch *catch = context;
+
+	assert_int_equal(size, sizeof(TICKET) - 1);
+	assert_memory_equal(message, TICKET, size);
+	if (++catch->count == catch->until)
+		post_handshake_await_tickets(&catch->messages, NULL, NULL);
+}
+
+static void passes_tickets_on_whole_however_they_are_cut(void **state)
+{
+	static const char bytes[] = TICKET TICKET TICKET;
+	const size_t size = sizeof(bytes) - 1;
+
+	(void)state;
+	for (size_t piece = 1; piece <= size; piece++)
+		for (unsigned until = 0; until < 3; until++) {
+			struct catch catch = {.until = until};
+			unsigned actions;
+
+			post_handshake_init(&catch.messages, CONFIG_TLS13, false);
+			post_handshake_await_tickets(&catch.messages, ticket_catch, &catch);
+			for (size_t at = 0; at < size; at += piece)
+				assert_int_equal(post_handshake_read(
+						     &catch.messages, (const uint8_t *)bytes + at,
+						     size - at < piece ? size - at : piece, 1,
+						     &actions),
+						 0);
+			assert_int_equal(catch.count, until ? until : 3);
+			assert_int_equal(catch.messages.tickets, 3);
+			assert_null(catch.messages.message);
+		}
+}
+
+static void a_ticket_half_come_is_freed(void **state)
+{
+	struct catch catch = {.until = 0};
+	unsigned actions;
+
+	(void)state;
+	post_handshake_init(&catch.messages, CONFIG_TLS13, false);
+	post_handshake_await_tickets(&catch.messages, ticket_catch, &catch);
+	assert_int_equal(
+	    post_handshake_read(&catch.messages, (const uint8_t *)TICKET, 9, 1, &actions), 0);
+	assert_non_null(catch.messages.message);
+	post_handshake_await_tickets(&catch.messages, NULL, NULL);
+	assert_null(catch.messages.message);
+}
+
 static void skips_the_largest_ticket_and_refuses_a_larger_one(void **state)
 {
 	const size_t size = POST_HANDSHAKE_MESSAGE_MAX;
@@ -164,6 +221,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(says_what_a_record_of_messages_asks_for),
 	    cmocka_unit_test(reads_messages_in_pieces_of_every_size),
+	    cmocka_unit_test(passes_tickets_on_whole_however_they_are_cut),
+	    cmocka_unit_test(a_ticket_half_come_is_freed),
 	    cmocka_unit_test(skips_the_largest_ticket_and_refuses_a_larger_one),
 	    cmocka_unit_test(follows_eight_updates_a_second_and_no_more),
 	    cmocka_unit_test(bounds_attempts_to_renegotiate),
