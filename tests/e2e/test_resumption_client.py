@@ -228,13 +228,13 @@ def test_a_client_certificate_is_part_of_it(one, pki, version):
         assert server.resumed(one, profile="certificate") == "yes"
 
 
-def test_sessions_that_wait_are_bounded_in_time(one, pki):
+def test_sessions_that_wait_are_bounded_in_time(make_daemon, pki):
     """A program that never reads keeps a session for ten seconds, not longer."""
+    one = make_daemon({"client": client(pki, "relay")})
     with Server(pki, "TLS1.3") as server:
         accepting = in_thread(server.accept)
         with socket.create_connection(server.address) as sock, library.Handshake(
-                library.CLIENT, "client", peer_name="localhost", records="relay"
-        ) as handshake:
+                library.CLIENT, "client", peer_name="localhost") as handshake:
             assert handshake.perform(one.socket, sock.fileno()) == 0
             assert one.status()["sessions-parked"] <= 1
             time.sleep(0.2)
