@@ -119,6 +119,7 @@ def test_the_client_stays_who_it_was(make_daemon, pki, records, version, way, co
     covers("Resumption with a client's certificate", version, "server")
 
 
+@pytest.mark.many
 @each_version
 def test_without_tickets_none_are_sent(make_daemon, pki, records, version):
     one = make_daemon({"web": web(pki, records, resumption="no"), "yes": web(pki, records)})
@@ -199,6 +200,7 @@ def test_a_newly_required_certificate_is_not_passed_by(make_daemon, pki, records
     covers("Resumption: never past a required certificate", version, "server")
 
 
+@pytest.mark.many
 @each_way
 def test_a_request_that_requires_one_is_not_passed_by(make_daemon, pki, records, version, way):
     one = make_daemon({"web": web(pki, records, client_certificates="request")})
@@ -242,6 +244,7 @@ def pki_pem(*objects):
     return pki.pem(*objects)
 
 
+@pytest.mark.many
 @each_way
 def test_who_is_no_longer_trusted_resumes_nothing(make_daemon, pki, records, version, way):
     one = make_daemon({"web": web(pki, records, client_certificates="require")})
@@ -276,6 +279,7 @@ def test_a_key_that_was_rotated_out_resumes_nothing(make_daemon, pki, records, v
     covers("Resumption: never after key rotation", version, "server")
 
 
+@pytest.mark.many
 @each_version
 def test_a_fleet_shares_its_keys(make_daemon, pki, records, version, tmp_path, covers):
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
@@ -296,6 +300,7 @@ def test_a_fleet_shares_its_keys(make_daemon, pki, records, version, tmp_path, c
     covers("Resumption with ticket-key-file", version, "server")
 
 
+@pytest.mark.many
 def test_a_key_file_that_others_can_read_is_refused(make_daemon, pki, records, tmp_path):
     file = tmp_path / "ticket.key"
     file.write_bytes(os.urandom(64))
@@ -312,6 +317,7 @@ def test_a_key_file_that_others_can_read_is_refused(make_daemon, pki, records, t
     assert "5 bytes" in one.log()
 
 
+@pytest.mark.many
 @each_way
 def test_expired_sessions_lead_to_a_full_handshake(make_daemon, pki, records, version, way):
     one = make_daemon({"web": web(pki, records, ticket_lifetime_s=2)})
@@ -324,6 +330,7 @@ def test_expired_sessions_lead_to_a_full_handshake(make_daemon, pki, records, ve
 
 # ---- What outlives what ----
 
+@pytest.mark.many
 @each_way
 def test_any_worker_takes_it_and_a_reload_changes_nothing(make_daemon, pki, records, version, way):
     one = make_daemon({"web": web(pki, records)}, {"workers": 3})
@@ -356,6 +363,7 @@ def test_with_a_state_directory_they_outlive_the_daemon(make_daemon, pki, record
     covers("Resumption after a restart", version, "server")
 
 
+@pytest.mark.many
 @each_way
 def test_without_one_they_end_with_the_daemon(one, pki, version, way):
     visitor = Visitor(pki, version, way)

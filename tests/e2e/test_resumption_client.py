@@ -144,6 +144,7 @@ def test_nobody_else_gets_it(one, pki, version, way, covers):
     covers("Resumption: never under another profile", version, "client")
 
 
+@pytest.mark.many
 @each_way
 def test_without_resume_nothing_is_kept(one, pki, version, way):
     with Server(pki, version, way) as server:
@@ -188,6 +189,7 @@ def test_a_server_that_was_revoked_is_refused(make_daemon, pki, records, version
     covers("Resumption: never after revocation", version, "client")
 
 
+@pytest.mark.many
 @each_way
 def test_a_server_that_is_no_longer_trusted_is_refused(make_daemon, pki, records, version, way):
     one = make_daemon({"client": client(pki, records)})
@@ -220,6 +222,7 @@ def test_the_store_is_shared_and_outlives_workers(make_daemon, pki, records, ver
         assert server.resumed(one) == "yes"
 
 
+@pytest.mark.many
 @each_version
 def test_a_client_certificate_is_part_of_it(one, pki, version):
     with Server(pki, version, require_certificate=True) as server:
