@@ -31,6 +31,8 @@ void config_files_each(const struct config *config, visitor *visit, void *contex
 			visit_if(profile->trust, CONFIG_FILE, visit, context);
 		visit_if(profile->revocation_list, CONFIG_FILE, visit, context);
 		visit_if(profile->psk.file, CONFIG_FILE, visit, context);
+		for (size_t j = 0; j < profile->resumption.key_file_count; j++)
+			visit_if(profile->resumption.key_files[j], CONFIG_FILE, visit, context);
 		if (profile->raw.private_key &&
 		    strncmp(profile->raw.private_key, "pkcs11:", 7) != 0)
 			visit_if(profile->raw.private_key, CONFIG_FILE, visit, context);

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -198,6 +199,85 @@ static void allowed_peers_come_last(void **state)
 	      "not for the name");
 }
 
+// ---- Resumed sessions ----
+
+static gnutls_datum_t ticket_key, session_data;
+
+// One side of a pair that keeps tickets, which tls_pair_open() does not.
+static gnutls_session_t side_new(unsigned flags, int fd, const char *version)
+{
+	char priorities[64];
+	gnutls_session_t session;
+
+	snprintf(priorities, sizeof(priorities), "NORMAL:-VERS-ALL:+VERS-%s", version);
+	assert_int_equal(gnutls_init(&session, flags | GNUTLS_NONBLOCK), 0);
+	assert_int_equal(gnutls_priority_set_direct(session, priorities, NULL), 0);
+	gnutls_transport_set_int(session, fd);
+	gnutls_handshake_set_timeout(session, 0);
+	return session;
+}
+
+// As the first of two visits, or as the second, which resumes the first.
+static void visit(const struct decision *decision, const char *version, bool second)
+{
+	struct ocsp_wish wish = {.certificate = strict, .issuer = issuer};
+	gnutls_x509_crt_t chain[] = {strict->certificate, issuer->certificate};
+	gnutls_certificate_credentials_t credentials;
+	struct tls_pair pair = {.client_error = GNUTLS_E_AGAIN, .server_error = GNUTLS_E_AGAIN};
+	char byte;
+
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair.fds), 0);
+	pair.client = side_new(GNUTLS_CLIENT, pair.fds[0], version);
+	pair.server = side_new(GNUTLS_SERVER, pair.fds[1], version);
+	assert_int_equal(gnutls_certificate_allocate_credentials(&credentials), 0);
+	assert_int_equal(gnutls_certificate_set_x509_key(credentials, chain, 2, strict->key), 0);
+	gnutls_certificate_set_ocsp_status_request_function2(credentials, 0, staple, &wish);
+	gnutls_credentials_set(pair.client, GNUTLS_CRD_CERTIFICATE, decision->profile->client);
+	gnutls_credentials_set(pair.server, GNUTLS_CRD_CERTIFICATE, credentials);
+	assert_int_equal(gnutls_session_ticket_enable_server(pair.server, &ticket_key), 0);
+	if (second)
+		assert_int_equal(
+		    gnutls_session_set_data(pair.client, session_data.data, session_data.size), 0);
+	tls_pair_run(&pair);
+	assert_int_equal(pair.client_error, 0);
+	assert_int_equal(pair.server_error, 0);
+	assert_int_equal(gnutls_session_is_resumed(pair.client) != 0, second);
+	gnutls_record_recv(pair.client, &byte, 1); // the ticket of TLS 1.3
+	verify_peer(pair.client, decision, &result);
+	if (!second)
+		assert_int_equal(gnutls_session_get_data2(pair.client, &session_data), 0);
+	tls_pair_close(&pair);
+	gnutls_certificate_free_credentials(credentials);
+}
+
+// The response that came then is judged again: as long as it holds the session can be resumed.
+static void resumed_sessions_are_judged_by_what_came_first(void **state)
+{
+	static const char *const versions[] = {"TLS1.3", "TLS1.2"};
+	struct problem problem = {};
+	struct decision decision = {.role = REQUEST_CLIENT, .peer_name = "server.test"};
+	struct loaded *loaded;
+
+	(void)state;
+	pki_write_text("test.conf", "[daemon]\nuser = 65534\n[profile p]\nrole = client\n"
+				    "trust = trust.pem\nrevocation = require\n");
+	if (loaded_new(pki_path("test.conf"), &loaded, &problem) < 0)
+		fail_msg("%s", problem.text);
+	decision.profile = &loaded->profiles[0];
+	assert_int_equal(gnutls_session_ticket_key_generate(&ticket_key), 0);
+	for (size_t i = 0; i < 2; i++)
+		for (int second = 0; second < 2; second++) {
+			visit(&decision, versions[i], second);
+			if (result.alert || !result.authenticated)
+				fail_msg("%s, visit %d: %s", versions[i], second + 1, result.words);
+			if (second)
+				gnutls_free(session_data.data);
+		}
+	gnutls_free(ticket_key.data);
+	loaded_free(loaded);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +286,7 @@ int main(void)
 	    cmocka_unit_test(revoked_is_revoked),
 	    cmocka_unit_test(bad_ones_are_refused),
 	    cmocka_unit_test(allowed_peers_come_last),
+	    cmocka_unit_test(resumed_sessions_are_judged_by_what_came_first),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
