@@ -11,6 +11,7 @@ import endpoint
 import peers
 from conversation import connected, gnutls_cli, gnutls_serv, s_client, s_server, served
 from protocol import connection_of
+from scale import SLOW
 
 CURVES = ("X25519", "SECP256R1", "SECP384R1", "SECP521R1", "X448")
 FINITE = ("FFDHE2048", "FFDHE3072")
@@ -22,6 +23,9 @@ OPENSSL_NAMES = {"SECP256R1": "P-256", "SECP384R1": "P-384", "SECP521R1": "P-521
 CASES = ([("TLS1.3", group) for group in CURVES + FINITE] +
          [("TLS1.2", group) for group in CURVES])
 each_case = pytest.mark.parametrize("version,group", CASES)
+# Records do not depend on the group: an emulated machine sees one peer with every group.
+some_cases = pytest.mark.parametrize("version,group", CASES if SLOW == 1 else [
+    ("TLS1.3", "X448"), ("TLS1.2", "SECP384R1")])
 
 
 def command_output(*command):
@@ -103,7 +107,7 @@ def test_server_with_one_group_to_s_client(version, group, client, covers, recor
         covers(item_of(group), version, "server")
 
 
-@each_case
+@some_cases
 def test_server_with_one_group_to_gnutls_cli(version, group, client, covers, pki, record_path):
     with served(client, lambda port: gnutls_cli(port, gnutls_priority(version, group),
                                                 "--x509cafile", pki.trust),
@@ -124,7 +128,7 @@ def test_client_with_one_group_to_s_server(version, group, client, covers, pki, 
         covers(item_of(group), version, "client")
 
 
-@each_case
+@some_cases
 def test_client_with_one_group_to_gnutls_serv(version, group, client, covers, pki, record_path):
     with gnutls_serv(gnutls_priority(version, group), "--x509certfile", pki.cert("rsa"),
                      "--x509keyfile", pki.key("rsa")) as server, \

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Pre-shared keys: both roles and versions against OpenSSL and GnuTLS, from a file and from a keyring of
-the kernel; and every way in which a key can be the wrong one."""
+"""Pre-shared keys: both roles and versions against OpenSSL and GnuTLS, from a file and from a keyring
+of the kernel; and every way in which a key can be the wrong one."""
 
 import contextlib
 import ctypes
@@ -14,6 +14,7 @@ import daemon as daemon_module
 import endpoint
 import peers
 from conversation import connected, gnutls_cli, gnutls_serv, s_client, s_server, served
+from scale import SLOW
 
 KEYS = {"alice": os.urandom(32).hex(), "bob": os.urandom(16).hex(),
         "NVMe0R01 nqn.2014-08.org.example:host nqn.2014-08.org.example:disk": os.urandom(48).hex(),
@@ -244,8 +245,9 @@ def test_certificate_profiles_know_no_keys(client):
 
 @pytest.mark.parametrize("version", peers.VERSIONS)
 def test_unknown_identity_is_told_by_name_and_alert(version, client):
-    for identity, shown in (("mallory", "mallory"), ("alic", "alic"), ("alice2", "alice2"),
-                            ("Alice", "Alice"), ("m\x1b[31m\u00fc", "#6d1b5b33316dc3bc")):
+    identities = [("m\x1b[31m\u00fc", "#6d1b5b33316dc3bc"), ("alic", "alic"),
+                  ("mallory", "mallory"), ("alice2", "alice2"), ("Alice", "Alice")]
+    for identity, shown in identities if SLOW == 1 else identities[:2]:
         with served(client, lambda port, i=identity: s_client(port, *openssl_psk(
                 i, KEYS["alice"], version, "DHE-PSK")), profile="only") as talk:
             reply = talk.reply

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Raw public keys (RFC 7250) in both roles and versions against GnuTLS and, where it can, OpenSSL; and
-that no key is believed but those that are pinned."""
+"""Raw public keys (RFC 7250) in both roles and versions against GnuTLS and, where it can, OpenSSL;
+and that no key is believed but those that are pinned."""
 
 import hashlib
 import os
@@ -14,8 +14,10 @@ import daemon as daemon_module
 import endpoint
 import peers
 from conversation import connected, gnutls_cli, gnutls_serv, s_client, s_server, served
+from scale import SLOW
 
 KINDS = ("ecdsa", "rsa", "ed25519")
+some_kinds = pytest.mark.parametrize("kind", KINDS if SLOW == 1 else KINDS[:1])
 
 
 class Keys:
@@ -117,7 +119,7 @@ def assert_known(reply, digest, record_path):
 
 # ---- Server ----
 
-@pytest.mark.parametrize("kind", KINDS)
+@some_kinds
 @pytest.mark.parametrize("version", peers.VERSIONS)
 def test_server_shows_its_key_to_gnutls_cli(version, kind, client, covers, record_path):
     with served(client, lambda port: gnutls_cli(port, priority(version), "--insecure"),
@@ -139,7 +141,7 @@ def test_server_and_openssl_client(version, client, covers):
         covers("Raw public key", version, "server")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@some_kinds
 @pytest.mark.parametrize("version", peers.VERSIONS)
 def test_server_knows_gnutls_cli_by_its_key(version, kind, client, covers, keys, record_path):
     with served(client, lambda port: gnutls_cli(
@@ -227,7 +229,7 @@ def raw_server(version, name, keys, *more):
                        keys.public(name), *more)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@some_kinds
 @pytest.mark.parametrize("version", peers.VERSIONS)
 def test_client_knows_gnutls_serv_by_its_key(version, kind, client, covers, keys, record_path):
     with raw_server(version, "peer-" + kind, keys) as server, \
