@@ -148,7 +148,7 @@ def test_a_wrong_pin_is_refused_in_one_sentence_and_tried_once(make_daemon, prof
 def test_a_reload_with_a_wrong_pin_changes_nothing(make_daemon, profile, token, pki):
     one = make_daemon({"rsa": profile("rsa")}, OPTIONS)
     token.set_pin("00000000")
-    assert not one.reload()
+    wait_until(lambda: one.status()["reloads-refused"] > 0 or not one.reload(), 20, "a refusal")
     assert "the reload is refused" in one.log() and "is wrong for token" in one.log()
     with one.client() as client:
         established(client, pki, "rsa")
