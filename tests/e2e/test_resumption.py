@@ -339,6 +339,7 @@ def test_any_worker_takes_it_and_a_reload_changes_nothing(make_daemon, pki, reco
     assert all(visitor.again(one)["resumed"] == "yes" for _ in range(8))
     change(one)
     assert visitor.again(one)["resumed"] == "yes"
+    wait_until(lambda: len(one.workers()) == 3, what="the end of the former generation")
     for pid in one.workers():
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: one.status()["workers-died"] == 3, what="the workers' ends")
