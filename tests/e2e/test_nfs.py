@@ -68,7 +68,8 @@ def test_what_does_not_verify_is_not_mounted(server, agent, client, server_names
     with pytest.raises(nfs.MountFailed):
         with server.mounted("mtls"):
             pass
-    assert one.status()["kernel-requests-established"] == 0
+    # The client of TLS 1.3 is through before the server has seen its certificate.
+    assert one.status()["kernel-requests-failed"] >= 1
 
 
 def test_without_an_agent_nothing_is_mounted(server):
