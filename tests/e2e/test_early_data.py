@@ -122,9 +122,11 @@ def test_none_is_taken_unless_the_profile_says_so(make_daemon, pki, records, tmp
 
 @pytest.mark.parametrize("extra,sentence", (
     ({"client_certificates": "require"}, "early-data comes before a client's certificate"),
+    ({"resumption": "no"}, "early-data needs a ticket of an earlier connection"),
+    ({"ticket_key_file": "/none"}, "early-data with ticket-key-file could be replayed"),
     ({"early_data": 65537}, "65537"),
     ({"early_data": "lots"}, "lots"),
-), ids=("certificate", "large", "word"))
+), ids=("certificate", "resumption", "key file", "large", "word"))
 def test_a_configuration_that_cannot_be_is_refused(make_daemon, pki, records, extra, sentence):
     with pytest.raises(AssertionError) as error:
         make_daemon({"early": profile(pki, records, **extra)})
