@@ -392,10 +392,11 @@ def run_interleaved(ends, updates, seed):
 
 
 @pytest.mark.many
+@pytest.mark.rekeys
 @pytest.mark.timeout(900 * SLOW)
 def test_many_updates_in_random_interleaving_with_data(rekeys, daemon, record_path, covers):
-    """HANDSHAKE_TEST_UPDATES=10000 for all of them."""
-    updates = int(os.environ.get("HANDSHAKE_TEST_UPDATES") or (2000 if SLOW == 1 else 200))
+    """HANDSHAKE_TEST_UPDATES=10000 for all of them where the machine is emulated."""
+    updates = int(os.environ.get("HANDSHAKE_TEST_UPDATES") or (10000 if SLOW <= 2 else 200))
     with contextlib.ExitStack() as stack:
         run_interleaved(pair(daemon, stack), updates, updates)
     for role in SIDES:
