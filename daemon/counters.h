@@ -36,7 +36,7 @@ enum counter {
 	COUNTER_KEY_UPDATES_RECEIVED,   /* that a program had followed */
 	COUNTER_KEY_UPDATES_SENT,
 	COUNTER_KEY_UPDATES_FAILED,
-	COUNTER_EARLY_DATA_ACCEPTED,    /* by servers */
+	COUNTER_EARLY_DATA_ACCEPTED, /* by servers */
 	COUNTER_EARLY_DATA_REJECTED,
 	COUNTER_EARLY_DATA_REPLAYED, /* of the rejected: seen before */
 	COUNTER_RELAY_BYTES_IN,

@@ -203,8 +203,10 @@ void parking_free(struct parking *parking)
 {
 	if (parking == NULL)
 		return;
-	while (!TAILQ_EMPTY(&parking->list))
-		parked_free(TAILQ_FIRST(&parking->list));
+	for (struct parked *parked = TAILQ_FIRST(&parking->list), *next; parked; parked = next) {
+		next = TAILQ_NEXT(parked, entry);
+		parked_free(parked);
+	}
 	free(parking);
 }
 

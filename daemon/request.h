@@ -54,7 +54,7 @@ struct request {
 	bool role_given, profile_given, trace_user_given, trace_failed;
 	uid_t trace_user;
 	char trace_peer[REQUEST_ADDRESS_SIZE]; /* "" if none */
-	bool no_resume; /* resume=no */
+	bool no_resume;                        /* resume=no */
 };
 
 /* Who asks, as the kernel says (SO_PEERCRED, SO_PEERGROUPS), never as the caller says. */

@@ -120,7 +120,7 @@ static bool head_fill(const struct session *session, struct head *ret)
 /* "NAME ADDRESS PORT USER": a session is the user's, with this server. */
 static bool peer_text(const struct session *session, int fd, char *text, size_t size)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
 	socklen_t length = sizeof(address);
 	char host[INET6_ADDRSTRLEN];
 	unsigned port;

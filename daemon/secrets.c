@@ -155,39 +155,45 @@ static int path_make(const char *directory, const char *name, char **ret_path,
 
 static bool hex_read(const char *text, uint8_t *bytes, size_t size)
 {
-	for (size_t i = 0; i < size; i++) {
-		unsigned value;
-		int used = 0;
+	const gnutls_datum_t hex = {(unsigned char *)text, (unsigned)strlen(text)};
+	size_t read = size;
 
-		if (sscanf(text + 2 * i, "%2x%n", &value, &used) != 1 || used != 2)
-			return false;
-		bytes[i] = (uint8_t)value;
-	}
-	return text[2 * size] == '\0';
+	return hex.size == 2 * size && gnutls_hex_decode(&hex, bytes, &read) == 0 && read == size;
+}
+
+static bool number_read(const char *text, int base, long long *ret_number)
+{
+	char *end;
+
+	errno = 0;
+	*ret_number = strtoll(text, &end, base);
+	return errno == 0 && end != text && *end == '\0';
 }
 
 /* "KIND ID SECONDS KEY" */
-static bool line_read(const char *line, struct epochs kinds[SECRET_KINDS])
+static bool line_read(char *line, struct epochs kinds[SECRET_KINDS])
 {
-	char word[16], key[2 * SECRET_SIZE + 2];
+	const char *words[4];
 	struct secret secret;
 	struct epochs *epochs = NULL;
-	long long made;
-	unsigned id;
-	bool good;
+	long long id = -1, made = 0;
+	bool good = true;
 
-	good = sscanf(line, "%15s %x %lld %65s", word, &id, &made, key) == 4 &&
-	       hex_read(key, secret.key, sizeof(secret.key));
+	for (int i = 0; i < 4; i++)
+		words[i] = strsep(&line, " ");
+	good = words[3] != NULL && line == NULL && number_read(words[1], 16, &id) && id >= 0 &&
+	       id <= UINT32_MAX && number_read(words[2], 10, &made) &&
+	       hex_read(words[3], secret.key, sizeof(secret.key));
 	for (int kind = 0; good && kind < SECRET_KINDS; kind++)
-		if (strcmp(word, kind_words[kind]) == 0)
+		if (strcmp(words[0], kind_words[kind]) == 0)
 			epochs = &kinds[kind];
-	good = epochs != NULL && epochs->count < SECRET_EPOCHS && !id_is_taken(epochs, id);
+	good =
+	    epochs != NULL && epochs->count < SECRET_EPOCHS && !id_is_taken(epochs, (uint32_t)id);
 	if (good) {
-		secret.id = id;
+		secret.id = (uint32_t)id;
 		secret.made = made;
 		epochs->items[epochs->count++] = secret;
 	}
-	explicit_bzero(key, sizeof(key));
 	explicit_bzero(&secret, sizeof(secret));
 	return good;
 }

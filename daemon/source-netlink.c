@@ -106,14 +106,20 @@ static void pending_end(struct source_netlink *source, struct pending_list *list
 	free(pending);
 }
 
+static struct pending *given_find(struct source_netlink *source, pid_t worker, uint64_t id)
+{
+	struct pending *pending = TAILQ_FIRST(&source->given);
+
+	while (pending && (pending->request.id != id || pending->worker != worker))
+		pending = TAILQ_NEXT(pending, entry);
+	return pending;
+}
+
 void source_netlink_answer(struct source_netlink *source, pid_t worker,
 			   const struct kernel_answer *answer)
 {
-	struct pending *pending;
+	struct pending *pending = given_find(source, worker, answer->id);
 
-	TAILQ_FOREACH(pending, &source->given, entry)
-	if (pending->request.id == answer->id && pending->worker == worker)
-		break;
 	/* Not known: its time was over, and it has been answered. */
 	if (pending)
 		pending_end(source, &source->given, pending,

@@ -98,9 +98,12 @@ int staple_read(const char *path, const struct certificates *chain, const struct
 	if (file_read(path, "staple", OCSP_RESPONSE_SIZE * 3 / 2, &file, problem) < 0)
 		return -1;
 	staple = calloc(1, sizeof(*staple));
-	if (staple)
-		staple->path = strdup(path);
-	if (!staple || !staple->path)
+	if (!staple) {
+		file_done(&file);
+		return problem_set(problem, "out of memory");
+	}
+	staple->path = strdup(path);
+	if (!staple->path)
 		error = problem_set(problem, "out of memory");
 	else
 		error = response_read(&file, path, &staple->response, problem);

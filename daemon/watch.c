@@ -190,7 +190,7 @@ static void path_follow(struct watch *watch, const char *path)
 
 	if (strlen(path) >= sizeof(rest))
 		return;
-	strcpy(rest, path);
+	memcpy(rest, path, strlen(path) + 1);
 	for (;;) {
 		char *name = rest + strspn(rest, "/");
 		size_t length = strcspn(name, "/"), left;
@@ -220,7 +220,7 @@ static void path_follow(struct watch *watch, const char *path)
 		if (gone)
 			return;
 		if (!S_ISLNK(status.st_mode)) {
-			strcpy(done, joined);
+			memcpy(done, joined, strlen(joined) + 1);
 			memmove(rest, name, strlen(name) + 1);
 			continue;
 		}

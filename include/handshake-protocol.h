@@ -115,8 +115,8 @@
 #define HANDSHAKE_DESCRIPTOR_RELAY         "relay"
 #define HANDSHAKE_DESCRIPTOR_RELAY_STATE   "relay-state"
 #define HANDSHAKE_DESCRIPTOR_RELAY_CONTROL "relay-control"
-#define HANDSHAKE_DESCRIPTOR_CHAIN       "chain"
-#define HANDSHAKE_DESCRIPTOR_TICKETS     "tickets"
+#define HANDSHAKE_DESCRIPTOR_CHAIN         "chain"
+#define HANDSHAKE_DESCRIPTOR_TICKETS       "tickets"
 #define HANDSHAKE_DESCRIPTOR_EARLY_DATA    "early-data"
 #define HANDSHAKE_DESCRIPTOR_SOCKET        "socket" /* of a request */
 #define HANDSHAKE_DESCRIPTOR_TRACE         "trace"  /* a memfd: JSON; also with a failure */

@@ -32,47 +32,44 @@
 	"{\"us\":" #us ",\"event\":\"message\",\"direction\":\"" direction \
 	"\",\"message\":\"" name "\",\"type\":1,\"size\":" #size more "}"
 
-static const char full
-    [] = TRACE_OF("client",
-		  RECORD(
-		      10, "sent", 22, "handshake",
-		      200) "," MESSAGE(11, "sent", "ClientHello", 200,
-				       ",\"versions\":[\"TLS1.3\"],\"suites\":[\"TLS_AES_128_GCM_"
-				       "SHA256\"],"
-				       "\"server-name\":\"evil\\u001b[31mname\",\"random\":"
-				       "\"00112233\"") "," RECORD(1000, "received", 22, "handshake",
-								  90) "," MESSAGE(1001, "received",
-										  "ServerHello", 90,
-										  ",\"version-"
-										  "chosen\":\"TLS1."
-										  "3\",\"suite-"
-										  "chosen\":\"TLS_"
-										  "AES_128_GCM_"
-										  "SHA256\","
-										  "\"group-"
-										  "chosen\":"
-										  "\"X25519\","
-										  "\"key-share-"
-										  "size\":32") "," RECORD(1002,
+static const char full[] = TRACE_OF(
+    "client",
+    RECORD(10, "sent", 22, "handshake", 200) "," MESSAGE(
+	11, "sent", "ClientHello", 200,
+	",\"versions\":[\"TLS1.3\"],\"suites\":[\"TLS_AES_128_GCM_"
+	"SHA256\"],"
+	"\"server-name\":\"evil\\u001b[31mname\",\"random\":"
+	"\"00112233\"") "," RECORD(1000, "received", 22, "handshake",
+				   90) "," MESSAGE(1001, "received", "ServerHello", 90,
+						   ",\"version-"
+						   "chosen\":\"TLS1."
+						   "3\",\"suite-"
+						   "chosen\":\"TLS_"
+						   "AES_128_GCM_"
+						   "SHA256\","
+						   "\"group-"
+						   "chosen\":"
+						   "\"X25519\","
+						   "\"key-share-"
+						   "size\":32") "," RECORD(1002, "received", 20,
+									   "change_cipher_spec",
+									   1) "," RECORD(1003,
+											 "received",
+											 23,
+											 "applicati"
+											 "on_data",
+											 500) "," MESSAGE(1004,
 													  "received",
-													  20,
-													  "change_cipher_spec",
-													  1) "," RECORD(1003,
-															"received",
-															23,
-															"application_data",
-															500) "," MESSAGE(1004,
-																	 "received",
-																	 "Certificate",
-																	 483,
-																	 ",\"certificates\":[{\"subject\":\"CN=a & b <c>\",\"issuer\":\"CN=i\",\"sha256\":"
-																	 "\"ab\",\"not-before\":\"2026-01-01T00:00:00Z\",\"not-after\":"
-																	 "\"2027-01-01T00:00:00Z\"}]") ","
-																				       "{\"us\":1100,\"event\":\"verification\",\"verdict\":\"good\",\"certificates\":"
-																				       "[{\"sha256\":\"ab\",\"verdict\":\"good\"}]},"
-																				       "{\"us\":1200,\"event\":\"keys\",\"transmit\":\"kernel\",\"receive\":\"kernel\","
-																				       "\"cipher\":\"AES-128-GCM\"}",
-		  ESTABLISHED);
+													  "Certificate",
+													  483,
+													  ",\"certificates\":[{\"subject\":\"CN=a & b <c>\",\"issuer\":\"CN=i\",\"sha256\":"
+													  "\"ab\",\"not-before\":\"2026-01-01T00:00:00Z\",\"not-after\":"
+													  "\"2027-01-01T00:00:00Z\"}]") ","
+																	"{\"us\":1100,\"event\":\"verification\",\"verdict\":\"good\",\"certificates\":"
+																	"[{\"sha256\":\"ab\",\"verdict\":\"good\"}]},"
+																	"{\"us\":1200,\"event\":\"keys\",\"transmit\":\"kernel\",\"receive\":\"kernel\","
+																	"\"cipher\":\"AES-128-GCM\"}",
+    ESTABLISHED);
 
 static struct ladder *read_ladder(const char *text)
 {

@@ -50,25 +50,28 @@ int lc_rng_set_seeded(struct lc_rng_ctx *rng)
 	return 0;
 }
 
-#define ACCESS(name, kind, table, object)                                          \
-	int name##_load(struct name *to, const uint8_t *bytes, size_t size)       \
-	{                                                                          \
-		for (size_t i = 1; i < sizeof(table) / sizeof((table)[0]); i++)    \
-			if ((table)[i].sizes[object] == size) {                    \
-				to->type = (int)i;                                 \
-				to->size = size;                                   \
-				memcpy(to->bytes, bytes, size);                    \
-				return 0;                                          \
-			}                                                          \
-		return -EINVAL;                                                    \
-	}                                                                          \
-	int name##_ptr(uint8_t **bytes, size_t *size, struct name *of)            \
-	{                                                                          \
-		*bytes = of->bytes;                                                \
-		*size = of->size;                                                  \
-		return 0;                                                          \
-	}                                                                          \
-	enum kind name##_type(const struct name *of) { return (enum kind)of->type; }
+#define ACCESS(name, kind, table, object)                                       \
+	int name##_load(struct name *to, const uint8_t *bytes, size_t size)     \
+	{                                                                       \
+		for (size_t i = 1; i < sizeof(table) / sizeof((table)[0]); i++) \
+			if ((table)[i].sizes[object] == size) {                 \
+				to->type = (int)i;                              \
+				to->size = size;                                \
+				memcpy(to->bytes, bytes, size);                 \
+				return 0;                                       \
+			}                                                       \
+		return -EINVAL;                                                 \
+	}                                                                       \
+	int name##_ptr(uint8_t **bytes, size_t *size, struct name *of)          \
+	{                                                                       \
+		*bytes = of->bytes;                                             \
+		*size = of->size;                                               \
+		return 0;                                                       \
+	}                                                                       \
+	enum kind name##_type(const struct name *of)                            \
+	{                                                                       \
+		return (enum kind)of->type;                                     \
+	}
 ACCESS(lc_kyber_pk, lc_kyber_type, kyber, OF_PK)
 ACCESS(lc_kyber_sk, lc_kyber_type, kyber, OF_SK)
 ACCESS(lc_kyber_ct, lc_kyber_type, kyber, OF_CT)
@@ -175,7 +178,8 @@ int lc_dilithium_sign(struct lc_dilithium_sig *sig, const uint8_t *message, size
 	(void)rng;
 	sig->type = sk->type;
 	sig->size = dilithium[sk->type].sizes[OF_CT];
-	done = key && work && EVP_DigestSignInit_ex(work, NULL, NULL, context, NULL, key, NULL) == 1 &&
+	done = key && work &&
+	       EVP_DigestSignInit_ex(work, NULL, NULL, context, NULL, key, NULL) == 1 &&
 	       EVP_DigestSign(work, sig->bytes, &sig->size, message, size) == 1;
 	EVP_MD_CTX_free(work);
 	EVP_PKEY_free(key);

@@ -17,10 +17,10 @@ enum lc_kyber_type { LC_KYBER_UNKNOWN, LC_KYBER_768, LC_KYBER_1024 };
 enum lc_dilithium_type { LC_DILITHIUM_UNKNOWN, LC_DILITHIUM_44, LC_DILITHIUM_65, LC_DILITHIUM_87 };
 
 /* Keys, ciphertexts, secrets and signatures: which algorithm's, and the bytes of FIPS 203 and 204. */
-#define LC_BYTES(name, maximum) \
-	struct name {           \
-		int type;       \
-		size_t size;    \
+#define LC_BYTES(name, maximum)         \
+	struct name {                   \
+		int type;               \
+		size_t size;            \
 		uint8_t bytes[maximum]; \
 	}
 LC_BYTES(lc_kyber_pk, 1568);
@@ -32,8 +32,8 @@ LC_BYTES(lc_dilithium_sk, 4896);
 LC_BYTES(lc_dilithium_sig, 4627);
 
 struct lc_rng {
-	int (*generate)(void *state, const uint8_t *additional, size_t additional_size, uint8_t *out,
-			size_t size);
+	int (*generate)(void *state, const uint8_t *additional, size_t additional_size,
+			uint8_t *out, size_t size);
 	int (*seed)(void *state, const uint8_t *seed, size_t seed_size, const uint8_t *personal,
 		    size_t personal_size);
 	void (*zero)(void *state);
@@ -51,7 +51,8 @@ int lc_rng_set_seeded(struct lc_rng_ctx *rng);
 int lc_kyber_keypair(struct lc_kyber_pk *pk, struct lc_kyber_sk *sk, struct lc_rng_ctx *rng,
 		     enum lc_kyber_type type);
 int lc_kyber_enc(struct lc_kyber_ct *ct, struct lc_kyber_ss *ss, const struct lc_kyber_pk *pk);
-int lc_kyber_dec(struct lc_kyber_ss *ss, const struct lc_kyber_ct *ct, const struct lc_kyber_sk *sk);
+int lc_kyber_dec(struct lc_kyber_ss *ss, const struct lc_kyber_ct *ct,
+		 const struct lc_kyber_sk *sk);
 
 int lc_dilithium_keypair_from_seed(struct lc_dilithium_pk *pk, struct lc_dilithium_sk *sk,
 				   const uint8_t *seed, size_t size, enum lc_dilithium_type type);
@@ -62,7 +63,7 @@ int lc_dilithium_verify(const struct lc_dilithium_sig *sig, const uint8_t *messa
 			const struct lc_dilithium_pk *pk);
 
 /* Into and out of the structures; the algorithm is known by the size. */
-#define LC_ACCESS(name, kind)                                                     \
+#define LC_ACCESS(name, kind)                                                    \
 	int name##_load(struct name *object, const uint8_t *bytes, size_t size); \
 	int name##_ptr(uint8_t **bytes, size_t *size, struct name *object);      \
 	enum kind name##_type(const struct name *object)
