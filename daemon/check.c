@@ -21,6 +21,7 @@
 #include "signer.h"
 #include "staple.h"
 #include "trust.h"
+#include "upcall.h"
 
 enum level { OK, WARNING, ERROR };
 
@@ -360,11 +361,21 @@ static void check_psk(struct report *report, const struct config_profile *profil
 	psk_free(psk);
 }
 
-static void check_raw_public_keys(struct report *report, const struct config_profile *profile)
+static void check_raw_public_keys(struct report *report, const struct config_profile *profile,
+				  struct signer *signer)
 {
+	const char *own = profile->raw.private_key;
 	struct problem problem = {};
+	struct signer_key *key = NULL;
 	struct pins *pins;
 
+	if (own && signer_key_load(signer, own, NULL, &key, &problem) < 0)
+		tell(report, ERROR, "[profile %s] raw-%s", profile->name, problem.text);
+	else if (own)
+		tell(report, OK, "[profile %s] raw-private-key %s: permissions are right",
+		     profile->name, own);
+	signer_key_free(key);
+	problem.text[0] = '\0';
 	if (pins_new(&profile->raw, &pins, &problem) < 0)
 		tell(report, ERROR, "[profile %s] %s", profile->name, problem.text);
 	else if (pins)
@@ -411,6 +422,25 @@ static void check_kernel(struct report *report, const struct config_profile *pro
 		     profile->name, config_records_word(profile->records));
 }
 
+static void check_consumers(struct report *report, const struct config *config)
+{
+	struct problem problem = {};
+	struct upcall *upcall;
+
+	if (!config->kernel.line)
+		return;
+	if (upcall_new(&upcall, &problem) < 0) {
+		tell(report, ERROR, "[kernel] %s", problem.text);
+		return;
+	}
+	upcall_free(upcall);
+	for (int consumer = 0; consumer < CONFIG_CONSUMERS; consumer++)
+		if (config->kernel.profiles[consumer])
+			tell(report, OK, "[kernel] %s: [profile %s]",
+			     config_consumer_word((enum config_consumer)consumer),
+			     config->kernel.profiles[consumer]);
+}
+
 // ---- All of it ----
 
 static void check_profiles(struct report *report, const struct config *config,
@@ -425,7 +455,7 @@ static void check_profiles(struct report *report, const struct config *config,
 		check_certificates(report, profile, signer);
 		check_trust(report, profile);
 		check_psk(report, profile);
-		check_raw_public_keys(report, profile);
+		check_raw_public_keys(report, profile, signer);
 		check_kernel(report, profile, &kernel);
 	}
 }
@@ -458,6 +488,7 @@ int check_run(const char *config_path, FILE *out)
 		return 1;
 	}
 	check_profiles(&report, config, signer);
+	check_consumers(&report, config);
 	refused = signer_was_refused(signer);
 	signer_free(signer);
 	config_free(config);

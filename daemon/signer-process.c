@@ -262,11 +262,9 @@ static void seal(struct signer_report *report)
 	signer.sealed = true;
 	report->verdict = SIGNER_GOOD;
 	if (signer.on_token)
-		log_info("%u private keys, some on tokens: the token's module may open files and"
-			 " local sockets",
-			 signer.count);
-	else
-		log_info("%u private keys", signer.count);
+		log_info("private keys, some on tokens: the token's module may open files and "
+			 "local sockets");
+	log_debug("private keys: %u", signer.count);
 	if (signer.setup.engine != CONFIG_ENGINE_GNUTLS && engine_openssl_is_there())
 		log_debug("RSA and ECDSA keys of files sign by OpenSSL's libcrypto");
 }

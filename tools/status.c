@@ -17,7 +17,7 @@
 
 #define TOOL      "handshake status"
 #define INDENT    "  "
-#define KEY_WIDTH 26
+#define KEY_WIDTH 28
 
 /* A key belongs to the first group that has a word which the key is or begins with. What belongs to
  * none, as from a newer daemon, comes last. */

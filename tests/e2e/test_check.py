@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 import daemon as daemon_module
-from scale import seconds
+from scale import seconds, wait_until
 
 
 @pytest.fixture
@@ -240,6 +240,21 @@ def test_kernel_records_on_a_kernel_without_tls_are_told(check, good, request):
     else:
         assert status != 0
         assert "kernel" in said
+
+
+def test_the_kernel_s_consumers_are_looked_at(check, make_daemon, pki):
+    """What a start finds out about [kernel], the check finds out too."""
+    one = make_daemon({"host": daemon_module.profile(pki, "auto", "ecdsa", role="server")},
+                      start=False)
+    one.kernel = {"nfsd": "host"}
+    one.write()
+    status, said = check(one.config.read_text())
+    assert "[kernel]" in said, said
+    one.spawn()
+    if status == 0:
+        wait_until(lambda: "serving on" in one.log(), 20, "the start")
+    else:
+        assert one.wait() != 0 and "handshake" in one.log(), one.log()
 
 
 def test_workers_as_root_are_refused(check, good):
