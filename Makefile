@@ -134,12 +134,13 @@ $(B)/bench/%: bench/%.c $(B)/lib/libhandshake.a
 	$(Q)$(CC) $(call packages,--cflags,gnutls) $(ALL_CFLAGS) -o $@ $< $(B)/lib/libhandshake.a \
 		$(ALL_LDFLAGS) $(call packages,--libs,gnutls)
 
-# libFuzzer comes with clang; each harness includes the .c under test.
-$(B)/fuzz/%: tests/fuzz/%.c
+# libFuzzer comes with clang; each harness includes the .c under test. What that calls comes from the daemon
+# as it was built, without sanitizers.
+$(B)/fuzz/%: tests/fuzz/%.c $(B)/obj/daemon.a
 	@mkdir -p $(@D); echo "  FUZZ $@"
 	$(Q)clang -std=gnu11 -D_GNU_SOURCE -Iinclude -Ilibhandshake -iquote daemon -iquote tools -g -O1 -MMD -MP \
 		$(call packages,--cflags,gnutls) -fsanitize=fuzzer,address,undefined \
-		-fno-sanitize-recover=undefined -o $@ $< $(call packages,--libs,gnutls)
+		-fno-sanitize-recover=undefined -o $@ $< $(B)/obj/daemon.a $(call packages,--libs,$(DAEMON_PACKAGES))
 
 fuzzers: $(FUZZERS)
 

@@ -15,6 +15,7 @@
 #include "../../libhandshake/request.c"
 #include "../../libhandshake/result.c"
 #include "../../libhandshake/socket.c"
+#include "../../libhandshake/tickets.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
