@@ -48,6 +48,9 @@ def pytest_addoption(parser):
     parser.addoption("--records", choices=("kernel", "relay", "auto"),
                      help="the record path of the shared profiles (default: kernel where the "
                           "running kernel has TLS, else relay)")
+    parser.addoption("--sample", metavar="K/N",
+                     help="of a test's cases only every Nth, from the Kth (0 to N-1) on, but at least "
+                          "one: for kernels in an emulator. Runs with each K have them all.")
     covers_module.option(parser)
 
 
@@ -80,7 +83,24 @@ def pytest_report_header(config):
             f"{'with' if config.kernel_has_tls else 'without'} TLS, waits x{SLOW:g}")
 
 
-def pytest_collection_modifyitems(items):
+def sampled(items, text):
+    """(those that stay, those that go)"""
+    first, step = (int(number) for number in text.split("/"))
+    if not 0 <= first < step:
+        raise pytest.UsageError(f"--sample {text}: K/N is wanted, with K below N")
+    cases = {}
+    for item in items:
+        cases.setdefault((item.path, getattr(item, "originalname", item.name)), []).append(item)
+    stay = {id(item) for group in cases.values()
+            for item in group[first % len(group)::step]}
+    return ([item for item in items if id(item) in stay],
+            [item for item in items if id(item) not in stay])
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--sample"):
+        items[:], gone = sampled(items, config.getoption("--sample"))
+        config.hook.pytest_deselected(items=gone)
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(120 * SLOW))

@@ -47,14 +47,13 @@ static const uint8_t modes_data[] = {2, 0, 1};
 static void put_key(struct bytes *bytes, size_t binder)
 {
 	struct bytes key = {.size = 0};
-	uint8_t zero[64] = {0x5a};
+	uint8_t zero[65] = {0x5a}; /* one more than a digest has */
 
 	put16(&key, 10);
 	put16(&key, 4);
 	put(&key, "abcd\0\0\0\1", 8);
 	put16(&key, (unsigned)binder + 1);
-	zero[63] = (uint8_t)binder;
-	put(&key, zero + 63, 1);
+	put(&key, (uint8_t[]){(uint8_t)binder}, 1);
 	put(&key, zero, binder);
 	put_extension(bytes, 41, key.data, key.size);
 }
