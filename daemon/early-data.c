@@ -64,13 +64,15 @@ static int guard_add(void *context, time_t expires, const gnutls_datum_t *key,
 		     const gnutls_datum_t *entry)
 {
 	struct early_data *early = context;
-	struct early_data_guard *guard = early->guard;
-	const struct config_profile *config = early->decision->profile->config;
+	struct early_data_guard *guard;
+	const struct config_profile *config;
 	int error;
 
 	(void)expires, (void)entry;
-	if (!early->fits)
+	if (early == NULL || !early->fits)
 		return GNUTLS_E_DB_ENTRY_EXISTS;
+	guard = early->guard;
+	config = early->decision->profile->config;
 	if (!binder_is(&early->hello, key)) {
 		early_data_refuse(early, "the ticket is not the first that the client offers");
 		return GNUTLS_E_DB_ENTRY_EXISTS;
@@ -247,7 +249,13 @@ void early_data_hello(struct early_data *early, const gnutls_datum_t *message)
 {
 	const char *reason;
 
-	if (early->decision->role != REQUEST_SERVER || early->hellos++ > 0)
+	if (early->decision->role != REQUEST_SERVER)
+		return;
+	/* The next question of the library in this process is about this session, whatever of its hello can be
+	 * read here: another one's may no longer be there. */
+	if (early->guard != NULL)
+		gnutls_anti_replay_set_ptr(early->guard->library, early);
+	if (early->hellos++ > 0)
 		return;
 	if (hello_early_read(message, &early->hello) < 0) {
 		/* It fits nothing, nor shall its ticket: this is no protocol that is agreed on. */
@@ -264,9 +272,6 @@ void early_data_hello(struct early_data *early, const gnutls_datum_t *message)
 	early->fits = reason == NULL;
 	if (reason != NULL)
 		early_data_refuse(early, reason);
-	/* The next question of the library in this process is about this session. */
-	if (early->guard != NULL)
-		gnutls_anti_replay_set_ptr(early->guard->library, early);
 }
 
 int early_data_retry(struct early_data *early, bool incoming)
