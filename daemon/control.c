@@ -95,6 +95,7 @@ static int control_check(const struct control *control, size_t size, size_t fd_c
 	    !memchr(control->request.peer_name, 0, sizeof(control->request.peer_name)) ||
 	    !memchr(control->request.trace_peer, 0, sizeof(control->request.trace_peer)) ||
 	    control->request.alpn_count > REQUEST_ALPN_MAX ||
+	    control->request.psk_identity.size > sizeof(control->request.psk_identity.bytes) ||
 	    control->caller.group_count > sizeof(control->caller.groups) / sizeof(gid_t))
 		return -EPROTO;
 	for (unsigned i = 0; i < control->request.alpn_count; i++)

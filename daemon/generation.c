@@ -343,7 +343,21 @@ pid_t generation_give(struct generation *generation, const struct kernel_request
 	return 0;
 }
 
-/* Up to so many words. 0, or -errno as control_receive(). */
+/* Who listens or watches is the one at the other end of the connection, whoever a worker says it is. */
+static void program_register(struct registry *registry, struct control *control, int listening_fd,
+			     int connection_fd, const struct config *config)
+{
+	if (caller_identify(connection_fd, &control->caller) == 0) {
+		registry_add(registry, &control->caller, &control->request, listening_fd,
+			     connection_fd, worker_clients_per_user(config), config->clients_total);
+		return;
+	}
+	log_warning("a worker passed on a listening of nobody");
+	foreign_close(listening_fd);
+	foreign_close(connection_fd);
+}
+
+/* Up to so many words. 0, or -errno as control_receive(); -EPROTO: what only the supervisor says, too. */
 static int worker_hear(struct generation *generation, struct worker_child *worker, unsigned most,
 		       struct registry *registry, struct generation *current)
 {
@@ -355,19 +369,29 @@ static int worker_hear(struct generation *generation, struct worker_child *worke
 		r = control_receive(worker->control, &control, fds);
 		if (r <= 0)
 			return r == 0 ? -EPIPE : r;
-		if (control.kind == CONTROL_READY)
+		switch (control.kind) {
+		case CONTROL_READY:
 			worker->ready = true;
-		else if (control.kind == CONTROL_LISTEN)
-			registry_add(registry, &control.caller, &control.request, fds[0], fds[1],
-				     worker_clients_per_user(config), config->clients_total);
-		else if (control.kind == CONTROL_TRACE)
-			registry_add(registry, &control.caller, &control.request, -1, fds[0],
-				     worker_clients_per_user(config), config->clients_total);
-		else if (control.kind == CONTROL_PROGRAM)
+			break;
+		case CONTROL_LISTEN:
+			program_register(registry, &control, fds[0], fds[1], config);
+			break;
+		case CONTROL_TRACE:
+			program_register(registry, &control, -1, fds[0], config);
+			break;
+		case CONTROL_PROGRAM:
 			program_pass(current, fds[0]);
-		else if (control.kind == CONTROL_KERNEL_DONE && generation->netlink)
-			source_netlink_answer(generation->netlink, worker->child.pid,
-					      &control.kernel_answer);
+			break;
+		case CONTROL_KERNEL_DONE:
+			if (generation->netlink)
+				source_netlink_answer(generation->netlink, worker->child.pid,
+						      &control.kernel_answer);
+			break;
+		default:
+			foreign_close(fds[0]);
+			foreign_close(fds[1]);
+			return -EPROTO;
+		}
 	}
 	return 0;
 }

@@ -83,6 +83,9 @@ static void counts_beyond_their_arrays_are_refused(void **state)
 	control.request.alpn_count = REQUEST_ALPN_MAX + 1;
 	assert_int_equal(passed(&control), -EPROTO);
 	control = listen_request();
+	control.request.psk_identity.size = sizeof(control.request.psk_identity.bytes) + 1;
+	assert_int_equal(passed(&control), -EPROTO);
+	control = listen_request();
 	control.caller.group_count = sizeof(control.caller.groups) / sizeof(gid_t) + 1;
 	assert_int_equal(passed(&control), -EPROTO);
 }

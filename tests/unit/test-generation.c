@@ -3,6 +3,7 @@
 /* A worker that was taken over holds the supervisor up in nothing. The workers here are not the daemon's:
  * each says what its test wants. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -84,6 +85,32 @@ static void talks_nonsense(int control_fd)
 		pause();
 }
 
+/* Many such descriptors would leave the supervisor none. */
+static void speaks_like_the_supervisor(int control_fd)
+{
+	const struct control signer = {.kind = CONTROL_SIGNER};
+
+	usleep(50000);
+	control_send(control_fd, &signer, &control_fd);
+	for (;;)
+		pause();
+}
+
+static void lies_about_who_watches(int control_fd)
+{
+	static struct control control = {.kind = CONTROL_TRACE};
+	int ends[2];
+
+	control.request.operation = REQUEST_TRACE;
+	control.caller.uid = 4711;
+	control.caller.group_count = 1;
+	usleep(50000);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0)
+		control_send(control_fd, &control, ends);
+	for (;;)
+		pause();
+}
+
 /* ---- The tests ---- */
 
 static struct registry registry;
@@ -137,9 +164,19 @@ static void a_worker_that_never_stops_talking_is_interrupted(void **state)
 	generation_free(generation);
 }
 
-static void a_worker_that_talks_nonsense_is_ended(void **state)
+static unsigned descriptors_open(void)
 {
-	struct generation *generation = started(talks_nonsense, *state);
+	unsigned count = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+static void both_are_ended(void (*does)(int control_fd), struct counters *counters)
+{
+	unsigned before = descriptors_open();
+	struct generation *generation = started(does, counters);
 	int64_t begun = now_ms();
 	int status;
 
@@ -155,8 +192,35 @@ static void a_worker_that_talks_nonsense_is_ended(void **state)
 		assert_true(generation_died(generation, pid, status, &registry, generation));
 		ended++;
 	}
-	assert_int_equal(counters_get(*state, COUNTER_WORKERS_DIED), 2);
+	assert_int_equal(counters_get(counters, COUNTER_WORKERS_DIED), 2);
 	generation_free(generation);
+	assert_int_equal(descriptors_open(), before);
+}
+
+static void a_worker_that_talks_nonsense_is_ended(void **state)
+{
+	both_are_ended(talks_nonsense, *state);
+}
+
+static void a_worker_that_speaks_like_the_supervisor_is_ended(void **state)
+{
+	both_are_ended(speaks_like_the_supervisor, *state);
+}
+
+static void who_watches_is_not_for_a_worker_to_say(void **state)
+{
+	struct generation *generation = started(lies_about_who_watches, *state);
+	const struct registration *registration = NULL;
+	int64_t begun = now_ms();
+
+	while (registration == NULL) {
+		is_no_longer_than(begun, 10000);
+		hear(generation, 20);
+		registration = registry_after(&registry, 0);
+	}
+	assert_int_equal(registration->caller.uid, geteuid());
+	generation_free(generation);
+	registry_done(&registry);
 }
 
 static void the_end_waits_for_nobody(void **state)
@@ -188,6 +252,10 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_worker_that_never_stops_talking_is_interrupted, setup,
 					    teardown),
 	    cmocka_unit_test_setup_teardown(a_worker_that_talks_nonsense_is_ended, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_worker_that_speaks_like_the_supervisor_is_ended,
+					    setup, teardown),
+	    cmocka_unit_test_setup_teardown(who_watches_is_not_for_a_worker_to_say, setup,
+					    teardown),
 	    cmocka_unit_test_setup_teardown(the_end_waits_for_nobody, setup, teardown),
 	};
 
