@@ -40,6 +40,7 @@ struct key_update {
 	struct event *deadline;
 	bool claimed;
 	bool compared;
+	bool blocked; /* the socket took no KeyUpdate once */
 	uint8_t message[POST_HANDSHAKE_KEY_UPDATE_SIZE];
 	unsigned interrupted; /* attempts to send it that somebody else's sending held up */
 	size_t message_sent;  /* bytes of it that are on their way and cannot be taken back */
@@ -261,6 +262,18 @@ static int update_check(struct key_update *update)
 	return 0;
 }
 
+/* Sockets share the places of claims, so none is kept for as long as a peer likes. Who gets it meanwhile
+ * changes the keys: they are compared anew. Not in the midst of a KeyUpdate. */
+static void update_release(struct key_update *update)
+{
+	update->blocked = true;
+	if (update->message_sent > 0)
+		return;
+	counters_release_socket(update->counters, update->token.socket.cookie);
+	update->claimed = false;
+	update->compared = false;
+}
+
 static void update_ready(evutil_socket_t fd, short what, void *context)
 {
 	struct key_update *update = context;
@@ -279,6 +292,8 @@ static void update_ready(evutil_socket_t fd, short what, void *context)
 		error = update_receive(update);
 	if (error == 0 && update->order.transmit)
 		error = update_transmit(update);
+	if (error == -EAGAIN)
+		update_release(update);
 	if (error == -EAGAIN || error == -EINTR)
 		update_wait(update, error == -EAGAIN);
 	else
@@ -290,7 +305,7 @@ static void update_expired(evutil_socket_t fd, short what, void *context)
 	struct key_update *update = context;
 
 	(void)fd, (void)what;
-	if (!update->claimed)
+	if (!update->blocked)
 		update_fail(update, FAILURE_TIMEOUT,
 			    "Another key update is under way on this connection: wait for its end");
 	else

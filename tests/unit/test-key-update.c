@@ -346,6 +346,33 @@ static void it_goes_on_when_the_peer_takes_again(void **state)
 	assert_result(OUTCOME_ESTABLISHED, false, true, FAILURE_NONE);
 }
 
+/* Other sockets share its place, and another update may come first. */
+static void who_waits_for_room_claims_nothing(void **state)
+{
+	struct failure failure = {0};
+	char bytes[1 << 16];
+
+	(void)state;
+	fill();
+	assert_non_null(begin(1000, test.ours, &both, &failure));
+	event_base_loop(test.base, EVLOOP_NONBLOCK);
+	assert_false(test.done);
+	assert_true(counters_claim_socket(test.counters, test.token.socket.cookie));
+	kernel.keys[OFFLOAD_TRANSMIT][0] ^= 1; /* by that other */
+	while (recv(test.theirs, bytes, sizeof(bytes), 0) == sizeof(bytes))
+		;
+	for (int i = 0; i < 20; i++) {
+		event_base_loop(test.base, EVLOOP_NONBLOCK);
+		assert_false(test.done);
+		usleep(1000);
+	}
+	counters_release_socket(test.counters, test.token.socket.cookie);
+	while (!test.done)
+		event_base_loop(test.base, EVLOOP_ONCE);
+	assert_result(OUTCOME_ESTABLISHED, true, false, FAILURE_DENIED);
+	assert_int_equal(kernel.updates[OFFLOAD_TRANSMIT], 0);
+}
+
 static void one_at_a_time_works_on_a_socket(void **state)
 {
 	struct key_update_order order = transmit;
@@ -408,6 +435,7 @@ int main(void)
 	    T(a_kernel_that_refuses_the_transmit_key_poisons),
 	    T(a_peer_that_takes_nothing_costs_the_time_and_no_more),
 	    T(it_goes_on_when_the_peer_takes_again),
+	    T(who_waits_for_room_claims_nothing),
 	    T(one_at_a_time_works_on_a_socket),
 	    T(a_peer_that_is_gone_is_told),
 	    T(given_up_it_says_how_it_stood),
