@@ -307,7 +307,7 @@ static int filter_install(enum sandbox_kind kind, struct problem *problem)
 
 /* ---- All of it ----------------------------------------------------------------------------- */
 
-int sandbox_enter(enum sandbox_kind kind, uid_t uid, gid_t gid, struct problem *problem)
+int sandbox_drop(enum sandbox_kind kind, uid_t uid, gid_t gid, struct problem *problem)
 {
 	const struct rlimit none = {0, 0};
 	pid_t parent = getppid();
@@ -328,6 +328,11 @@ int sandbox_enter(enum sandbox_kind kind, uid_t uid, gid_t gid, struct problem *
 		if (getppid() != parent)
 			return problem_set(problem, "the supervisor ended meanwhile");
 	}
+	return 0;
+}
+
+int sandbox_close(enum sandbox_kind kind, struct problem *problem)
+{
 	if (!FILTERED) {
 		log_info("built for a sanitizer: no filter of system calls, no ban on looking in");
 		return 0;
@@ -336,4 +341,9 @@ int sandbox_enter(enum sandbox_kind kind, uid_t uid, gid_t gid, struct problem *
 		return problem_set(problem, "cannot forbid others to look in: %s", strerror(errno));
 	return kind == SANDBOX_TOKEN_SIGNER ? filter_install_token(problem)
 					    : filter_install(kind, problem);
+}
+
+int sandbox_enter(enum sandbox_kind kind, uid_t uid, gid_t gid, struct problem *problem)
+{
+	return sandbox_drop(kind, uid, gid, problem) < 0 ? -1 : sandbox_close(kind, problem);
 }

@@ -17,5 +17,9 @@ enum sandbox_kind {
  * needs. uid 0 in the arguments is refused when running as root, but for a signer of tokens: that stays
  * root, without capabilities. 0 or -1 with a sentence. */
 int sandbox_enter(enum sandbox_kind kind, uid_t uid, gid_t gid, struct problem *problem);
+/* The same in two steps, for who has to open something with the privileges that remain: all but the filter
+ * of system calls, then that. */
+int sandbox_drop(enum sandbox_kind kind, uid_t uid, gid_t gid, struct problem *problem);
+int sandbox_close(enum sandbox_kind kind, struct problem *problem);
 
 #endif

@@ -542,3 +542,53 @@ uint64_t shared_store_count(struct shared_store *store, enum shared_table table)
 	mdb_txn_abort(txn);
 	return tally.count;
 }
+
+/* Each entry and what the index says of it. */
+static int table_walk(const struct table *table, MDB_txn *txn)
+{
+	MDB_val key, value, hash;
+	struct entry entry;
+	MDB_cursor *cursor;
+	uint8_t sum = 0;
+	int error = mdb_cursor_open(txn, table->entries, &cursor);
+
+	if (error)
+		return error;
+	while ((error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+		error = key.mv_size == HASH_SIZE
+			    ? entry_find(table, txn, key.mv_data, &entry, &value)
+			    : MDB_CORRUPTED;
+		for (size_t i = 0; error == 0 && i < value.mv_size; i++)
+			sum ^= ((const uint8_t *)value.mv_data)[i];
+		value.mv_size = sizeof(entry.index);
+		value.mv_data = &entry.index;
+		if (error == 0)
+			error = mdb_get(txn, table->index, &value, &hash);
+		if (error == 0 && (hash.mv_size != HASH_SIZE ||
+				   memcmp(hash.mv_data, key.mv_data, HASH_SIZE) != 0))
+			error = MDB_CORRUPTED;
+		if (error)
+			break;
+	}
+	/* What was read matters to nobody, so long as it is read. */
+	__asm__ volatile("" : : "r"(sum));
+	mdb_cursor_close(cursor);
+	return error == MDB_NOTFOUND ? 0 : error ? error : MDB_CORRUPTED;
+}
+
+int shared_store_walk(struct shared_store *store)
+{
+	struct tally tally;
+	MDB_txn *txn;
+	int error = txn_begin(store, MDB_RDONLY, &txn);
+
+	if (error)
+		return -1;
+	for (int i = 0; error == 0 && i < SHARED_TABLES; i++) {
+		error = tally_read(store, txn, (enum shared_table)i, &tally);
+		if (error == 0)
+			error = table_walk(&store->tables[i], txn);
+	}
+	mdb_txn_abort(txn);
+	return error ? -1 : 0;
+}

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "problem.h"
 
@@ -27,18 +28,32 @@ enum {
 struct shared_store;
 
 /*
- * The supervisor's, before it starts workers: makes the directory (0700) with an empty store. With keep, what
- * an earlier daemon left there stays, unless the machine was started anew meanwhile: what was not written to
- * the disk would be missing. 0, or -1 and a sentence.
+ * The supervisor's, before it starts workers: makes the directory with an empty store for the workers of this
+ * user and group. With keep, what an earlier daemon left there stays, unless it is damaged, or the machine was
+ * started anew meanwhile: what was not written to the disk would be missing. Another process reads it, as that
+ * user: a worker that was taken over may have written anything. 0, or -1 and a sentence.
  */
-int shared_store_prepare(const char *directory, bool keep, struct problem *problem);
+int shared_store_prepare(const char *directory, bool keep, uid_t uid, gid_t gid,
+			 struct problem *problem);
+/* The files are for the workers of another user from now on; those that have them open keep them. */
+int shared_store_give(const char *directory, uid_t uid, gid_t gid, struct problem *problem);
 /* Removes the directory with the store. */
 void shared_store_remove(const char *directory);
 
-/* A worker's, after fork() and before its sandbox. bytes: what all tables may take, half of it sessions. 0, or
+/* A way to the directory for who will have no privileges. path is good while fd, the caller's, is open. */
+struct shared_store_way {
+	int fd;
+	char path[32];
+};
+
+int shared_store_reach(const char *directory, struct shared_store_way *ret_way,
+		       struct problem *problem);
+/* A worker's, after fork(), without privileges, before its filter of system calls. bytes: what all tables may take, half of it sessions. 0, or
  * -1 and a sentence. */
 int shared_store_open(const char *directory, size_t bytes, struct shared_store **ret_store,
 		      struct problem *problem);
+/* Reads all that is there. 0, or -1: something is missing. */
+int shared_store_walk(struct shared_store *store);
 /* NULL is fine. */
 void shared_store_close(struct shared_store *store);
 /* SHARED_ID_SIZE random bytes, made with the store: who trusts that nothing was forgotten can tell. */

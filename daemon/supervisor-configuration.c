@@ -120,7 +120,8 @@ static int store_make(struct supervisor *supervisor, const struct config *config
 	supervisor->store_kept = state != NULL;
 	if (early_data_guard_open(&supervisor->early_data) < 0)
 		return problem_set(problem, "out of memory");
-	return shared_store_prepare(supervisor->store_directory, supervisor->store_kept, problem);
+	return shared_store_prepare(supervisor->store_directory, supervisor->store_kept,
+				    config->uid, config->gid, problem);
 }
 
 /* Made at the start; a reload may give them another place and schedule. */
@@ -133,7 +134,22 @@ static int secrets_fit(struct supervisor *supervisor, const struct config *confi
 			   ? -1
 			   : store_make(supervisor, config, problem);
 	return secrets_change(supervisor->secrets, config->state_directory,
-			      config->ticket_rotation_s, problem);
+			      config->ticket_rotation_s, problem) < 0
+		   ? -1
+		   : shared_store_give(supervisor->store_directory, config->uid, config->gid,
+				       problem);
+}
+
+/* To the workers that stay. */
+static void store_give_back(struct supervisor *supervisor)
+{
+	const struct config *config =
+	    supervisor->generations ? supervisor->generations->loaded->config : NULL;
+	struct problem problem = {""};
+
+	if (config && supervisor->store_directory &&
+	    shared_store_give(supervisor->store_directory, config->uid, config->gid, &problem) < 0)
+		log_error("%s", problem.text);
 }
 
 static pid_t request_give(void *context, const struct kernel_request *request, int fd)
@@ -190,6 +206,7 @@ static int generation_begin(struct supervisor *supervisor, struct loaded *loaded
 	if (r < 0) {
 		generation_free(generation);
 		surroundings_undo(supervisor, &made);
+		store_give_back(supervisor);
 		return -1;
 	}
 	supervisor->last_generation++;

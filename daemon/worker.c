@@ -205,6 +205,7 @@ static int worker_run(struct worker *worker)
 	const struct control ready = {.kind = CONTROL_READY};
 	const struct config *config = worker->config;
 	struct problem problem = {""};
+	struct shared_store_way way;
 	int r = signals_set();
 
 	if (r == 0)
@@ -213,11 +214,15 @@ static int worker_run(struct worker *worker)
 		log_error("cannot start: %s", strerror(-r));
 		return EXIT_FAILURE;
 	}
-	if (shared_store_open(worker->setup->store_directory, config->session_cache_bytes,
-			      &worker->surroundings.store, &problem) < 0) {
+	/* What lies in the store others wrote: it is read with no more privileges than they have. */
+	if (shared_store_reach(worker->setup->store_directory, &way, &problem) < 0 ||
+	    sandbox_drop(SANDBOX_WORKER, config->uid, config->gid, &problem) < 0 ||
+	    shared_store_open(way.path, config->session_cache_bytes, &worker->surroundings.store,
+			      &problem) < 0) {
 		log_error("cannot start: %s", problem.text);
 		return EXIT_FAILURE;
 	}
+	close(way.fd);
 	worker->early_data = *worker->setup->early_data;
 	worker->early_data.store = worker->surroundings.store;
 	worker->early_data.counters = worker->setup->counters;
@@ -228,7 +233,7 @@ static int worker_run(struct worker *worker)
 		log_error("cannot start: out of memory");
 		return EXIT_FAILURE;
 	}
-	if (sandbox_enter(SANDBOX_WORKER, config->uid, config->gid, &problem) < 0) {
+	if (sandbox_close(SANDBOX_WORKER, &problem) < 0) {
 		log_error("cannot enter the sandbox: %s", problem.text);
 		return EXIT_FAILURE;
 	}

@@ -194,7 +194,7 @@ static int setup(void **state)
 	(void)state;
 	snprintf(directory, sizeof(directory), "/tmp/test-early-data-XXXXXX");
 	assert_non_null(mkdtemp(directory));
-	assert_int_equal(shared_store_prepare(directory, false, &problem), 0);
+	assert_int_equal(shared_store_prepare(directory, false, geteuid(), getegid(), &problem), 0);
 	assert_int_equal(shared_store_open(directory, 0, &store, &problem), 0);
 	counters = counters_new();
 	assert_non_null(counters);

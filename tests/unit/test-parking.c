@@ -44,7 +44,8 @@ static int group_setup(void **state)
 	gnutls_session_ticket_key_generate(&ticket_key);
 	counters = counters_new();
 	base = event_base_new();
-	return mkdtemp(directory) == NULL || shared_store_prepare(directory, false, &problem) < 0 ||
+	return mkdtemp(directory) == NULL ||
+	       shared_store_prepare(directory, false, geteuid(), getegid(), &problem) < 0 ||
 	       shared_store_open(directory, 0, &store, &problem) < 0;
 }
 

@@ -21,6 +21,8 @@
 #include "sandbox.h"
 #include "shared-store.h"
 
+enum { NOBODY = 65534 };
+
 static char directory[64];
 static struct shared_store *store;
 
@@ -38,7 +40,7 @@ static void store_prepare(bool keep)
 {
 	struct problem problem = {""};
 
-	if (shared_store_prepare(directory, keep, &problem) < 0)
+	if (shared_store_prepare(directory, keep, geteuid(), getegid(), &problem) < 0)
 		fail_msg("%s", problem.text);
 }
 
@@ -427,13 +429,87 @@ static void what_is_no_store_is_made_anew(void **state)
 	assert_int_equal(put(SHARED_SESSIONS, "a", "new", 100), 0);
 }
 
+/* A process that only looked at it would be ended by SIGBUS. */
+static void a_store_that_was_cut_off_is_made_anew(void **state)
+{
+	char path[96], key[16];
+
+	(void)state;
+	for (int i = 0; i < 300; i++) {
+		static const char value[500];
+
+		snprintf(key, sizeof(key), "%d", i);
+		assert_true(shared_store_put(store, SHARED_SESSIONS, key, strlen(key), value,
+					     sizeof(value), time(NULL) + 100, false) >= 0);
+	}
+	shared_store_close(store);
+	snprintf(path, sizeof(path), "%s/data.mdb", directory);
+	assert_int_equal(truncate(path, 8192), 0);
+	store_prepare(true);
+	store = store_open(0);
+	assert_lacks(SHARED_SESSIONS, "1");
+	assert_int_equal(put(SHARED_SESSIONS, "a", "new", 100), 0);
+}
+
+static int without_privileges(void)
+{
+	struct problem problem = {""};
+	struct shared_store_way way;
+
+	if (shared_store_reach(directory, &way, &problem) < 0 ||
+	    sandbox_drop(SANDBOX_WORKER, NOBODY, NOBODY, &problem) < 0)
+		return 1;
+	if (shared_store_open(way.path, 0, &store, &problem) < 0)
+		return 2;
+	close(way.fd);
+	if (sandbox_close(SANDBOX_WORKER, &problem) < 0)
+		return 3;
+	return put(SHARED_SESSIONS, "a", "1", 100) == 0 ? 0 : 4;
+}
+
+/* A worker that was taken over may have written anything into it. */
+static void it_is_opened_without_privileges(void **state)
+{
+	struct problem problem = {""};
+	struct stat status;
+	char path[96];
+	pid_t pid;
+	int ended;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	shared_store_close(store);
+	store = NULL;
+	if (shared_store_prepare(directory, false, NOBODY, NOBODY, &problem) < 0)
+		fail_msg("%s", problem.text);
+	pid = fork();
+	if (pid == 0)
+		_exit(without_privileges());
+	waitpid(pid, &ended, 0);
+	assert_int_equal(ended, 0);
+	assert_int_equal(stat(directory, &status), 0);
+	assert_int_equal(status.st_uid, 0);
+	assert_int_equal(status.st_mode & 07777, 0710);
+	snprintf(path, sizeof(path), "%s/data.mdb", directory);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_uid, NOBODY);
+	assert_int_equal(status.st_mode & 07777, 0600);
+	/* What is kept is for whoever the workers are now. */
+	store_prepare(true);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_uid, 0);
+	store = store_open(0);
+	assert_has(SHARED_SESSIONS, "a", "1");
+}
+
 static void a_directory_of_others_is_refused(void **state)
 {
 	struct problem problem = {""};
 
 	(void)state;
 	chmod(directory, 0777);
-	assert_int_equal(shared_store_prepare(directory, true, &problem), -1);
+	assert_int_equal(shared_store_prepare(directory, true, geteuid(), getegid(), &problem), -1);
 	assert_non_null(strstr(problem.text, directory));
 	chmod(directory, 0700);
 }
@@ -460,6 +536,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(after_a_start_of_the_machine_it_is_made_anew, setup,
 					    teardown),
 	    cmocka_unit_test_setup_teardown(what_is_no_store_is_made_anew, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_store_that_was_cut_off_is_made_anew, setup, teardown),
+	    cmocka_unit_test_setup_teardown(it_is_opened_without_privileges, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_directory_of_others_is_refused, setup, teardown),
 	};
 
