@@ -42,6 +42,8 @@ struct shared {
 struct secrets {
 	char *directory; /* NULL: none */
 	unsigned ticket_rotation_s;
+	/* The supervisor's: what is shown below a worker may have written to. */
+	struct epochs *kinds;
 	struct shared *shared;
 };
 
@@ -329,14 +331,16 @@ static int state_write(const char *directory, const struct epochs kinds[SECRET_K
 
 /* ---- What the processes share -------------------------------------------------------------- */
 
-static void shared_publish(struct shared *shared, const struct epochs kinds[SECRET_KINDS])
+static void shared_publish(struct secrets *secrets, const struct epochs kinds[SECRET_KINDS])
 {
-	uint32_t sequence = atomic_load_explicit(&shared->sequence, memory_order_relaxed);
+	struct shared *shared = secrets->shared;
+	uint32_t sequence = atomic_load_explicit(&shared->sequence, memory_order_relaxed) & ~1u;
 
 	atomic_store_explicit(&shared->sequence, sequence + 1, memory_order_relaxed);
 	atomic_thread_fence(memory_order_release);
 	memcpy(shared->kinds, kinds, sizeof(shared->kinds));
 	atomic_store_explicit(&shared->sequence, sequence + 2, memory_order_release);
+	memcpy(secrets->kinds, kinds, sizeof(shared->kinds));
 }
 
 unsigned secrets_get(const struct secrets *secrets, enum secret_kind kind,
@@ -353,6 +357,8 @@ unsigned secrets_get(const struct secrets *secrets, enum secret_kind kind,
 		atomic_thread_fence(memory_order_acquire);
 		after = atomic_load_explicit(&shared->sequence, memory_order_relaxed);
 	} while (before != after || before % 2 != 0);
+	if (copy.count > SECRET_EPOCHS)
+		copy.count = SECRET_EPOCHS;
 	memcpy(ret_secrets, copy.items, copy.count * sizeof(copy.items[0]));
 	explicit_bzero(copy.items, sizeof(copy.items));
 	return copy.count;
@@ -365,7 +371,7 @@ int64_t secrets_rotate_due(const struct secrets *secrets)
 	int64_t now = time(NULL), next = INT64_MAX;
 
 	for (int kind = 0; kind < SECRET_KINDS; kind++) {
-		int64_t due = epochs_due(&secrets->shared->kinds[kind],
+		int64_t due = epochs_due(&secrets->kinds[kind],
 					 kind_rotation_s(secrets, (enum secret_kind)kind), now);
 
 		next = due < next ? due : next;
@@ -416,7 +422,7 @@ int secrets_rotate(struct secrets *secrets, struct problem *problem)
 	struct epochs kinds[SECRET_KINDS];
 	int changed, error = 0;
 
-	memcpy(kinds, secrets->shared->kinds, sizeof(kinds));
+	memcpy(kinds, secrets->kinds, sizeof(kinds));
 	changed = kinds_rotate(secrets, kinds);
 	if (changed < 0) {
 		error = problem_set(problem, "no new secret can be made: no randomness");
@@ -424,7 +430,7 @@ int secrets_rotate(struct secrets *secrets, struct problem *problem)
 		/* In use it goes in any case: an old secret is the greater evil. */
 		if (secrets->directory != NULL)
 			error = state_write(secrets->directory, kinds, problem);
-		shared_publish(secrets->shared, kinds);
+		shared_publish(secrets, kinds);
 	}
 	explicit_bzero(kinds, sizeof(kinds));
 	return error;
@@ -443,7 +449,7 @@ int secrets_change(struct secrets *secrets, const char *directory, unsigned rota
 		if (copy == NULL)
 			return problem_set(problem, "out of memory");
 		if (directory_make(directory, problem) < 0 ||
-		    state_write(directory, secrets->shared->kinds, problem) < 0) {
+		    state_write(directory, secrets->kinds, problem) < 0) {
 			free(copy);
 			return -1;
 		}
@@ -466,28 +472,39 @@ static int secrets_fill(struct secrets *secrets, struct problem *problem)
 					   state_read(secrets->directory, kinds, problem) < 0))
 		error = -1;
 	if (error == 0) {
-		shared_publish(secrets->shared, kinds);
+		shared_publish(secrets, kinds);
 		error = secrets_rotate(secrets, problem);
 	}
 	explicit_bzero(kinds, sizeof(kinds));
 	return error;
 }
 
+/* NULL: there is none. */
+static void *memory_map(size_t size, int kind)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, kind | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		return NULL;
+	madvise(memory, size, MADV_DONTDUMP);
+	return memory;
+}
+
 int secrets_new(const char *directory, unsigned rotation_s, struct secrets **ret_secrets,
 		struct problem *problem)
 {
 	struct secrets *secrets = calloc(1, sizeof(*secrets));
-	void *shared = MAP_FAILED;
 
-	if (secrets != NULL)
-		shared = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE,
-			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (shared == MAP_FAILED) {
-		free(secrets);
+	if (secrets != NULL) {
+		secrets->shared = memory_map(sizeof(struct shared), MAP_SHARED);
+		secrets->kinds = memory_map(SECRET_KINDS * sizeof(struct epochs), MAP_PRIVATE);
+	}
+	if (secrets == NULL || secrets->shared == NULL || secrets->kinds == NULL) {
+		secrets_free(secrets);
 		return problem_set(problem, "out of memory");
 	}
-	madvise(shared, sizeof(struct shared), MADV_DONTDUMP);
-	secrets->shared = shared;
+	/* No child has it. */
+	madvise(secrets->kinds, SECRET_KINDS * sizeof(struct epochs), MADV_WIPEONFORK);
 	secrets->ticket_rotation_s = rotation_s;
 	if (directory != NULL)
 		secrets->directory = strdup(directory);
@@ -510,7 +527,10 @@ void secrets_free(struct secrets *secrets)
 {
 	if (secrets == NULL)
 		return;
-	munmap(secrets->shared, sizeof(*secrets->shared));
+	if (secrets->shared != NULL)
+		munmap(secrets->shared, sizeof(*secrets->shared));
+	if (secrets->kinds != NULL)
+		munmap(secrets->kinds, SECRET_KINDS * sizeof(struct epochs));
 	free(secrets->directory);
 	free(secrets);
 }

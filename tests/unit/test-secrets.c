@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -208,6 +209,56 @@ static void a_forked_process_sees_the_rotation(void **state)
 	secrets_free(secrets);
 }
 
+/* Where the process that was taken over finds the key that it reads. */
+static void *shared_find(const struct secret *secret)
+{
+	unsigned long from, to, inode;
+	char line[512], mode[8];
+	FILE *maps = fopen("/proc/self/maps", "r");
+	void *found = NULL;
+
+	while (found == NULL && fgets(line, sizeof(line), maps) != NULL)
+		if (sscanf(line, "%lx-%lx %7s %*s %*s %lu", &from, &to, mode, &inode) == 4 &&
+		    mode[0] == 'r' && mode[3] == 's')
+			found = memmem((void *)from, to - from, secret->key, SECRET_SIZE);
+	fclose(maps);
+	return found;
+}
+
+/* Its memory is shared, and protected from itself by nothing but itself. */
+static void a_process_that_was_taken_over_changes_nothing_for_the_supervisor(void **state)
+{
+	struct secret before[SECRET_EPOCHS], after[SECRET_EPOCHS];
+	struct secrets *secrets = open_with(1);
+	struct problem problem = {""};
+	int status;
+	pid_t pid;
+
+	(void)state;
+	secrets_get(secrets, SECRET_TICKET, before);
+	pid = fork();
+	if (pid == 0) {
+		uint8_t *at;
+		uintptr_t page;
+
+		secrets_protect(secrets);
+		at = shared_find(&before[0]);
+		page = (uintptr_t)at & ~(uintptr_t)4095;
+		if (at == NULL || mprotect((void *)page, 4096, PROT_READ | PROT_WRITE) < 0)
+			_exit(1);
+		memset((void *)page, 0xff, 4096);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	while (secrets_rotate_due(secrets) > 0)
+		usleep(50000);
+	assert_int_equal(secrets_rotate(secrets, &problem), 0);
+	assert_int_equal(secrets_get(secrets, SECRET_TICKET, after), 2);
+	assert_memory_equal(before[0].key, after[1].key, SECRET_SIZE);
+	secrets_free(secrets);
+}
+
 static void a_file_that_others_can_read_is_refused(void **state)
 {
 	(void)state;
@@ -286,6 +337,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(without_a_directory_they_live_in_memory, setup,
 					    teardown),
+	    cmocka_unit_test_setup_teardown(
+		a_process_that_was_taken_over_changes_nothing_for_the_supervisor, setup, teardown),
 	    cmocka_unit_test_setup_teardown(they_survive_in_the_state_directory, setup, teardown),
 	    cmocka_unit_test_setup_teardown(the_former_one_is_accepted_and_no_older_one, setup,
 					    teardown),
