@@ -46,6 +46,13 @@ static void counts_are_shared_through_the_descriptor(void **state)
 	counters_free(other);
 }
 
+static void nobody_cuts_it_off(void **state)
+{
+	(void)state;
+	assert_int_equal(ftruncate(counters_fd(*state), 0), -1);
+	assert_int_equal(counters_get(*state, COUNTER_RELOADS), 0);
+}
+
 static void foreign_memory_is_not_mapped(void **state)
 {
 	char path[] = "/tmp/test-counters-XXXXXX";
@@ -326,6 +333,7 @@ int main(void)
 	    cmocka_unit_test(every_counter_has_a_word_of_its_own),
 	    cmocka_unit_test_setup_teardown(counts_are_shared_through_the_descriptor, setup,
 					    teardown),
+	    cmocka_unit_test_setup_teardown(nobody_cuts_it_off, setup, teardown),
 	    cmocka_unit_test(foreign_memory_is_not_mapped),
 	    cmocka_unit_test_setup_teardown(an_outcome_is_counted_by_what_it_is, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_place_beyond_the_users_bound_is_refused, setup,
