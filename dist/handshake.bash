@@ -18,6 +18,8 @@ _handshake()
 			'serve connect trace status doctor --help --version' -- "$word")
 		return
 	fi
+	# A file behind it for connect, nothing for serve.
+	[[ $subcommand$before == connect--early-data ]] && before=--svg
 	case $before in
 	--user)
 		mapfile -t COMPREPLY < <(compgen -u -- "$word")

@@ -106,10 +106,11 @@
 	"peer-sha256" /* of the certificate's DER, 64 hexadecimal digits */
 
 /* The descriptors that come with a message, in their order: "connection" (listen, with the kernel's
- * records), "relay" (use it instead of the TCP socket), "relay-state" (a memfd, see below), "chain" (a
- * memfd: PEM text), "early-data" (a memfd: what the client sent before the handshake was complete; it may
- * have been sent before, by anybody who saw it). A request says so too where it has more than its socket:
- * "socket,early-data" (a client's memfd: what is to be sent). */
+ * records), "relay" (use it instead of the TCP socket), "relay-state" (a memfd) and "relay-control" (a packet
+ * socket; both see below), "chain" (a memfd: PEM text), "tickets" (a packet socket: session tickets that come
+ * on the connection are to be written there), "early-data" (a memfd: what the client sent before the handshake
+ * was complete; it may have been sent before, by anybody who saw it). A request says so too where it has more
+ * than its socket: "socket,early-data" (a client's memfd: what is to be sent). */
 #define HANDSHAKE_KEY_DESCRIPTORS          "descriptors" /* names in order, separated by commas */
 #define HANDSHAKE_DESCRIPTOR_CONNECTION    "connection"
 #define HANDSHAKE_DESCRIPTOR_RELAY         "relay"

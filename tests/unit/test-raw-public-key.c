@@ -96,7 +96,9 @@ static void says_what_is_no_public_key(void **state)
 	    {"", "has no public key in it"},
 	    {"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
 	     "has no public key in it"},
-	    {"-----BEGIN PRIVATE" " KEY-----\nAAAA\n-----END PRIVATE" " KEY-----\n",
+	    {"-----BEGIN PRIVATE"
+	     " KEY-----\nAAAA\n-----END PRIVATE"
+	     " KEY-----\n",
 	     "has a private key in it"},
 	};
 
