@@ -5,7 +5,6 @@
  */
 #include "alert.h"
 
-#include <string.h>
 
 #include "alert-names.h"
 
@@ -15,14 +14,6 @@ const char *alert_name(uint8_t number)
 		if (alerts[i].number == number)
 			return alerts[i].name;
 	return NULL;
-}
-
-int alert_number(const char *name)
-{
-	for (size_t i = 0; i < sizeof(alerts) / sizeof(alerts[0]); i++)
-		if (strcmp(alerts[i].name, name) == 0)
-			return alerts[i].number;
-	return -1;
 }
 
 int alert_for_error(gnutls_session_t session, int error)

@@ -11,8 +11,6 @@ enum { ALERT_BAD_CERTIFICATE_STATUS_RESPONSE = 113 };
 
 /* The registry's name, "unknown_ca"; NULL if the number has none. */
 const char *alert_name(uint8_t number);
-/* -1: no alert has that name. */
-int alert_number(const char *name);
 /* The alert that the peer should see for an error of gnutls_handshake(), or -1: none, because the peer
  * is gone or refused first. */
 int alert_for_error(gnutls_session_t session, int error);

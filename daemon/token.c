@@ -123,7 +123,8 @@ static char *pin_path(const char *url, const char *pin_file, struct problem *pro
 	return path;
 }
 
-int token_check_url(const char *url, const char *pin_file, struct problem *problem)
+/* What a URL may not say, without looking at any token: 0, or -1 and a sentence. */
+static int url_check(const char *url, const char *pin_file, struct problem *problem)
 {
 	size_t length;
 	char *path;
@@ -322,7 +323,7 @@ int token_load(gnutls_privkey_t handle, const char *url, const char *pin_file,
 	char *path, *stripped;
 	int error;
 
-	if (token_check_url(url, pin_file, problem) < 0)
+	if (url_check(url, pin_file, problem) < 0)
 		return -1;
 	path = pin_path(url, pin_file, problem);
 	pin = path ? pin_find(path, problem) : NULL;

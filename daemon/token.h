@@ -10,8 +10,6 @@
 
 /* Whether a private-key is a URL and no path. */
 bool token_is_url(const char *source);
-/* What a URL may not say, without looking at any token: 0, or -1 and a sentence. */
-int token_check_url(const char *url, const char *pin_file, struct problem *problem);
 /* Has only the modules that are added so be used, instead of those that the system has configured. */
 int token_add_module(const char *path, struct problem *problem);
 /* Finds the key and logs in to its token. A wrong PIN is given once in the life of the process. 0, or -1

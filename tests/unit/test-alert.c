@@ -20,17 +20,9 @@ static void knows_names_and_numbers(void **state)
 	assert_string_equal(alert_name(120), "no_application_protocol");
 	assert_null(alert_name(1));
 	assert_null(alert_name(255));
-	assert_int_equal(alert_number("certificate_required"), 116);
-	assert_int_equal(alert_number("Unknown_CA"), -1);
-	assert_int_equal(alert_number(""), -1);
-	for (int number = 0; number < 256; number++) {
-		const char *name = alert_name((uint8_t)number);
-
-		if (name == NULL)
-			continue;
-		known++;
-		assert_int_equal(alert_number(name), number);
-	}
+	assert_string_equal(alert_name(116), "certificate_required");
+	for (int number = 0; number < 256; number++)
+		known += alert_name((uint8_t)number) != NULL;
 	assert_true(known > 30);
 }
 
