@@ -66,6 +66,13 @@ static int session_hook(gnutls_session_t tls, unsigned type, unsigned when, unsi
 	trace_message(session->trace, type, incoming != 0, message);
 	if (incoming != 0)
 		hello_read(&session->hello, type, message);
+	/* What comes next is worked on with the key in the peer's certificate, in TLS 1.3 before that is judged. */
+	if (incoming != 0 &&
+	    (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY ||
+	     type == GNUTLS_HANDSHAKE_SERVER_KEY_EXCHANGE ||
+	     type == GNUTLS_HANDSHAKE_SERVER_HELLO_DONE) &&
+	    !verify_key(tls, &session->verification))
+		return GNUTLS_E_CERTIFICATE_ERROR;
 	if (type == GNUTLS_HANDSHAKE_HELLO_RETRY_REQUEST)
 		return early_data_retry(&session->early, incoming != 0);
 	if (incoming == 0 || type != GNUTLS_HANDSHAKE_CLIENT_HELLO)

@@ -4,6 +4,7 @@
 #include "verify.h"
 
 #include <arpa/inet.h>
+#include <gnutls/abstract.h>
 #include <gnutls/ocsp.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,8 @@
 #include "raw-public-key.h"
 #include "trace-certificates.h"
 #include "trust.h"
+
+enum { RSA_MODULUS_BITS = 16384, RSA_EXPONENT_BITS = 256 }; // FIPS 186-4, B.3.1
 
 struct chain {
 	gnutls_x509_crt_t items[CERTIFICATE_CHAIN_MAX];
@@ -423,6 +426,70 @@ static bool raw_public_key_judge(const gnutls_datum_t *shown, const struct decis
 		 "its public key is none of those that peer-public-key names; it is sha256:%s",
 		 text);
 	return false;
+}
+
+// Bits from the first that is set; GnuTLS writes a zero byte before some.
+static unsigned number_bits(const gnutls_datum_t *number)
+{
+	unsigned at = 0;
+
+	while (at < number->size && number->data[at] == 0)
+		at++;
+	return (number->size - at) * 8;
+}
+
+// 0 where it is no RSA key, or one within the bounds.
+static int key_check(gnutls_pubkey_t key)
+{
+	gnutls_datum_t modulus = {}, exponent = {};
+	int error;
+
+	if (gnutls_pubkey_get_pk_algorithm(key, NULL) != GNUTLS_PK_RSA &&
+	    gnutls_pubkey_get_pk_algorithm(key, NULL) != GNUTLS_PK_RSA_PSS)
+		return 0;
+	error = gnutls_pubkey_export_rsa_raw(key, &modulus, &exponent);
+	if (error == 0 && (number_bits(&modulus) > RSA_MODULUS_BITS ||
+			   number_bits(&exponent) > RSA_EXPONENT_BITS))
+		error = GNUTLS_E_UNSUPPORTED_CERTIFICATE_TYPE;
+	gnutls_free(modulus.data);
+	gnutls_free(exponent.data);
+	return error;
+}
+
+bool verify_key(gnutls_session_t session, struct verification *verification)
+{
+	unsigned count = 0;
+	const gnutls_datum_t *sent = gnutls_certificate_get_peers(session, &count);
+	gnutls_x509_crt_t certificate = NULL;
+	gnutls_pubkey_t key = NULL;
+	int error;
+
+	if (!sent || !count)
+		return true;
+	error = gnutls_pubkey_init(&key);
+	if (error == 0 && raw_public_key_shown(session)) {
+		error = gnutls_pubkey_import(key, &sent[0], GNUTLS_X509_FMT_DER);
+	} else if (error == 0) {
+		error = gnutls_x509_crt_init(&certificate);
+		if (error == 0)
+			error = gnutls_x509_crt_import(certificate, &sent[0], GNUTLS_X509_FMT_DER);
+		if (error == 0)
+			error = gnutls_pubkey_import_x509(key, certificate, 0);
+	}
+	if (error == 0)
+		error = key_check(key);
+	if (certificate)
+		gnutls_x509_crt_deinit(certificate);
+	if (key)
+		gnutls_pubkey_deinit(key);
+	if (error == 0)
+		return true;
+	verification->present = true;
+	return refuse(verification, GNUTLS_A_BAD_CERTIFICATE,
+		      error == GNUTLS_E_UNSUPPORTED_CERTIFICATE_TYPE
+			  ? "its key is too large: RSA is taken with 16384 bits and an exponent of"
+			    " 256 bits at most"
+			  : "its key cannot be read");
 }
 
 void verify_chain(gnutls_session_t session, const gnutls_datum_t *chain, unsigned count,

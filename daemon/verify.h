@@ -20,7 +20,11 @@ struct verification {
 void verify_peer(gnutls_session_t session, const struct decision *decision,
 		 struct verification *ret_verification);
 
-/* The same of a chain of X.509 certificates that the peer showed earlier, before the handshake: what the session
+/* Before anything is done with the key that the peer has shown: whether that has a bound. The library of itself
+ * works for minutes on a key with a modulus and an exponent of some thousand bytes each. */
+bool verify_key(gnutls_session_t session, struct verification *verification);
+
+/* As verify_peer(), of a chain of X.509 certificates that the peer showed earlier, before the handshake: what the session
  * itself would bring, such as a staple, is missing. */
 void verify_chain(gnutls_session_t session, const gnutls_datum_t *chain, unsigned count,
 		  const struct decision *decision, struct verification *ret_verification);
