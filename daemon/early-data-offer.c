@@ -87,6 +87,10 @@ static const char *offer_judge(const struct early_data *early, const struct earl
 		return "it is larger than what the profile's \"early-data\" allows";
 	if (alpn == NULL)
 		return "there is no ticket of this server";
+	if (early->retried_before)
+		return "this server wanted another key share the last time, which early data does "
+		       "not "
+		       "survive";
 	/* RFC 8446, 4.2.10: it is for the protocol that the ticket's connection had. */
 	if (alpn[0] != '\0' && !offers(early->decision, alpn))
 		return "the ticket is of an application protocol that is not offered now";

@@ -276,6 +276,7 @@ void early_data_hello(struct early_data *early, const gnutls_datum_t *message)
 
 int early_data_retry(struct early_data *early, bool incoming)
 {
+	early->retried = incoming;
 	if (!early->taken)
 		return 0;
 	/* Once the library has turned to early data, it cannot turn back: as a client it would offer it

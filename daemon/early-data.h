@@ -37,6 +37,8 @@ struct early_data {
 	unsigned hellos;            /* that the client sent */
 	bool offered;               /* by whoever is the client */
 	bool taken;                 /* the library was told to take it, or the server took it */
+	bool retried;               /* client: the server wanted another key share */
+	bool retried_before;        /* client: on the ticket's connection, too */
 	bool fits;                  /* the first hello is as it must be, but for its ticket */
 	uint16_t suite;             /* that the server will choose with the ticket */
 	struct hello_early hello;

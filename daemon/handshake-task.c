@@ -429,6 +429,7 @@ static void task_begin(struct handshake_task *task)
 	}
 	task->session.trace = task->trace;
 	task->session.key_log = task->surroundings->key_log;
+	task->session.early.retried_before = task->session.resumption.retried;
 	error =
 	    early_data_send(&task->session.early, &task->offer,
 			    task->session.resumption.ticket ? task->session.resumption.alpn : NULL);

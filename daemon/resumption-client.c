@@ -21,10 +21,11 @@
 
 enum { TLS12 = 12, TLS13 = 13, TLS12_SLOT = 255 };
 
-/* Before the library's data: version, length and bytes of the ALPN, count of certificates, and each with its
+/* Before the library's data: version, whether there was a HelloRetryRequest, length and bytes of the ALPN, count of certificates, and each with its
  * length in four bytes. */
 struct head {
 	uint8_t version;
+	bool retried;
 	char alpn[REQUEST_ALPN_SIZE];
 	gnutls_datum_t chain[CERTIFICATE_CHAIN_MAX];
 	unsigned count;
@@ -34,7 +35,7 @@ struct head {
 
 static uint8_t *head_write(const struct head *head, size_t *ret_size)
 {
-	size_t alpn = strlen(head->alpn), size = 3 + alpn;
+	size_t alpn = strlen(head->alpn), size = 4 + alpn;
 	uint8_t *bytes, *at;
 
 	for (unsigned i = 0; i < head->count; i++)
@@ -43,6 +44,7 @@ static uint8_t *head_write(const struct head *head, size_t *ret_size)
 	if (bytes == NULL)
 		return NULL;
 	*at++ = head->version;
+	*at++ = head->retried;
 	*at++ = (uint8_t)alpn;
 	memcpy(at, head->alpn, alpn);
 	at += alpn;
@@ -65,9 +67,10 @@ static bool head_read(const gnutls_datum_t *value, struct head *ret, gnutls_datu
 	size_t alpn;
 
 	memset(ret, 0, sizeof(*ret));
-	if (end - at < 3)
+	if (end - at < 4)
 		return false;
 	ret->version = *at++;
+	ret->retried = *at++ != 0;
 	alpn = *at++;
 	if (alpn >= sizeof(ret->alpn) || (size_t)(end - at) <= alpn)
 		return false;
@@ -105,6 +108,7 @@ static bool head_fill(const struct session *session, struct head *ret)
 	if (gnutls_certificate_type_get2(session->tls, GNUTLS_CTYPE_PEERS) != GNUTLS_CRT_X509)
 		return false;
 	ret->version = gnutls_protocol_get_version(session->tls) == GNUTLS_TLS1_3 ? TLS13 : TLS12;
+	ret->retried = session->early.retried;
 	if (gnutls_alpn_get_selected_protocol(session->tls, &protocol) == 0)
 		snprintf(ret->alpn, sizeof(ret->alpn), "%.*s", (int)protocol.size,
 			 (const char *)protocol.data);
@@ -183,6 +187,7 @@ static void value_offer(struct session *session, const gnutls_datum_t *value)
 	resumption->offered = true;
 	resumption->verification = verification;
 	resumption->ticket = head.version == TLS13;
+	resumption->retried = head.retried;
 	memcpy(resumption->alpn, head.alpn, sizeof(resumption->alpn));
 }
 

@@ -21,6 +21,7 @@ struct resumption {
 	uint8_t context[TICKET_CONTEXT_SIZE];
 	/* Client, of the session that was offered: */
 	bool ticket;                      /* it is one of TLS 1.3 */
+	bool retried;                     /* its server wanted another key share */
 	char alpn[REQUEST_ALPN_SIZE];     /* what its connection agreed on; "": nothing */
 	struct verification verification; /* of its server, today */
 };

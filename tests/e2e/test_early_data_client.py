@@ -28,7 +28,9 @@ class Peer:
                         "-max_early_data", "1000", *options],
             "gnutls": ["gnutls-serv", "--port", str(self.port), "--x509certfile",
                        pki.cert("ecdsa"), "--x509keyfile", pki.key("ecdsa"), "--earlydata",
-                       "--maxearlydata", "1000", "--echo", "--disable-client-cert", *options],
+                       "--maxearlydata", "1000", "--echo", "--disable-client-cert",
+                       # One with hybrid groups would ask for another key share each time.
+                       "--priority", "NORMAL:-GROUP-ALL:+GROUP-X25519", *options],
         }[program]
         self.program = program
         self.output = b""
@@ -152,6 +154,13 @@ def test_a_server_that_wants_another_key_share(home, pki):
             assert handshake.perform(home.socket, sock.fileno()) == -1
             assert (handshake.outcome, handshake["class"]) == ("poisoned", "negotiation")
             assert handshake.may_retry and "another key share" in handshake.error
+
+
+def test_a_server_that_wanted_another_key_share_is_sent_none(home, pki):
+    with Peer(pki, "openssl", "-groups", "P-384") as peer:
+        for reason in "no ticket", "another key share the last time":
+            reply = peer.visit(home)
+            assert reply["early-data"] == "rejected" and reason in reply["early-data-reason"]
 
 
 def test_connect_sends_a_file_once(home, pki, handshake, tmp_path):
