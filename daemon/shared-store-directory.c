@@ -86,19 +86,22 @@ static int boot_write(const char *path, const char *boot, struct problem *proble
 
 /* ---- Whose it is --------------------------------------------------------------------------- */
 
+/* No link to, or from, another place. */
+static bool file_is_alone(int fd)
+{
+	struct stat status;
+
+	return fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_nlink == 1;
+}
+
 /* Those are there before anybody who may write them: a process without privileges makes no file here. */
 static int file_give(int directory, const char *name, uid_t uid, gid_t gid)
 {
 	int fd = openat(directory, name,
 			O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
-	struct stat status;
-	int error = 0;
+	int error = fd < 0 ? -errno : file_is_alone(fd) ? 0 : -EINVAL;
 
-	if (fd < 0 || fstat(fd, &status) < 0)
-		error = -errno;
-	else if (!S_ISREG(status.st_mode) || status.st_nlink != 1)
-		error = -EINVAL;
-	else if (geteuid() == 0 && fchown(fd, uid, gid) < 0)
+	if (error == 0 && geteuid() == 0 && fchown(fd, uid, gid) < 0)
 		error = -errno;
 	if (fd >= 0)
 		close(fd);
