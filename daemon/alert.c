@@ -5,7 +5,6 @@
  */
 #include "alert.h"
 
-
 #include "alert-names.h"
 
 const char *alert_name(uint8_t number)
