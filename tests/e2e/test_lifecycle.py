@@ -340,11 +340,13 @@ def test_established_connections_cost_the_workers_nothing(make_daemon, profiles,
     # One worker, so that all of it has been used before the measuring begins.
     one = make_daemon(profiles(), {"workers": 1, "relayed-total": 5000,
                                    "relayed-per-user": 5000})
-    # The first of each kind fill caches and the allocator's arenas.
+    # The first of each kind fill caches, the allocator's arenas, and the 256 places of sessions that wait
+    # some seconds for tickets.
     for _ in range(2):
         with contextlib.ExitStack() as stack:
-            establish_both_sides(one, stack, 200)
+            establish_both_sides(one, stack, 300)
     pids = one.workers() + [one.process.pid]
+    wait_until(lambda: one.status()["sessions-parked"] == 0, 30, "the end of the parked sessions")
     wait_until(lambda: one.status()["clients"] == 1, what="the end of the clients")
     descriptors, memory = idle_level(one, pids)
     with contextlib.ExitStack() as stack:
@@ -353,6 +355,7 @@ def test_established_connections_cost_the_workers_nothing(make_daemon, profiles,
             assert one.status()["relayed"] == 0
         # The connection to the daemon is closed, those to the peers are not.
         wait_until(lambda: one.descriptors(pids) <= descriptors + 1, 20, "the descriptors' end")
+        wait_until(lambda: one.status()["sessions-parked"] == 0, 30, "the end of the parked")
         grown = one.memory(pids) - memory
     wait_until(lambda: one.descriptors(pids) <= descriptors, 20, "the last descriptor's end")
     if "address" not in str(one.program) and "thread" not in str(one.program):
