@@ -43,7 +43,8 @@ class Server:
         self._mount("sunrpc", STATE / "rpc_pipefs", "rpc_pipefs")
         if not (CONTROL / "threads").exists():
             self._mount("nfsd", CONTROL, "nfsd")
-        (CONTROL / "nfsv4leasetime").write_text("10")
+        for name in ("nfsv4leasetime", "nfsv4gracetime"):  # the shortest that there is
+            (CONTROL / name).write_text("10")
         run("exportfs", "-i", "-o", "rw,fsid=0,no_root_squash,insecure,no_subtree_check",
             f"*:{self.export}")
         self.mountd = subprocess.Popen(["rpc.mountd", "-F", "-N", "3", "-V", "4"],
