@@ -20,7 +20,7 @@ import pki as pki_module
 from endpoint import Endpoint, context, in_thread, tcp_pair
 from expect import assert_established
 from peers import VERSIONS
-from scale import SLOW, die_with_parent, seconds, wait_until
+from scale import FULL, die_with_parent, seconds, wait_until
 from test_ocsp import is_stapled, s_client, serve_once
 
 versions = pytest.mark.parametrize("version", VERSIONS)
@@ -254,7 +254,7 @@ def served_name(daemon, pki, name):
 def test_thousands(make_daemon, pki, records, directory):
     """10,000 of them on a machine, fewer where one is emulated: they load in seconds, each is served by
     its name, and one that changes is noticed."""
-    count = int(os.environ.get("HANDSHAKE_TEST_CERTIFICATES", 10000 if SLOW <= 2 else 300))
+    count = int(os.environ.get("HANDSHAKE_TEST_CERTIFICATES", 10000 if FULL else 300))
     make_many(pki, directory, count)
     begun = time.monotonic()
     one = make_daemon({"web": profile(pki, records, directory, role="server")}, WATCH, start=False)

@@ -11,12 +11,12 @@ import pytest
 
 from early_data import EARLY, Server, Visitor, counted, flight_is_whole, profile
 from endpoint import in_thread
-from scale import SLOW, seconds, wait_until
+from scale import FULL, seconds, wait_until
 
 REPLAYS = 40  # "many" does 1,000
 
 # The same on each kernel, and a matter of minutes on an emulated one.
-alike = pytest.mark.skipif(SLOW > 1, reason="no kernel has a part in it")
+alike = pytest.mark.skipif(not FULL, reason="no kernel has a part in it; shown at full speed")
 
 
 @pytest.fixture

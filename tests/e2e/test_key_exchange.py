@@ -11,7 +11,7 @@ import endpoint
 import peers
 from conversation import connected, gnutls_cli, gnutls_serv, s_client, s_server, served
 from protocol import connection_of
-from scale import SLOW
+from scale import FULL
 
 CURVES = ("X25519", "SECP256R1", "SECP384R1", "SECP521R1", "X448")
 FINITE = ("FFDHE2048", "FFDHE3072")
@@ -24,7 +24,7 @@ CASES = ([("TLS1.3", group) for group in CURVES + FINITE] +
          [("TLS1.2", group) for group in CURVES])
 each_case = pytest.mark.parametrize("version,group", CASES)
 # Records do not depend on the group: an emulated machine sees one peer with every group.
-some_cases = pytest.mark.parametrize("version,group", CASES if SLOW == 1 else [
+some_cases = pytest.mark.parametrize("version,group", CASES if FULL else [
     ("TLS1.3", "X448"), ("TLS1.2", "SECP384R1")])
 
 

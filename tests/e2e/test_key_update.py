@@ -16,7 +16,7 @@ import library
 import peers
 from endpoint import INTERNAL_ERROR, UNEXPECTED_MESSAGE, in_thread, tcp_pair
 from rawpeer import HANDSHAKE, RawPeer, key_update, ticket
-from scale import SLOW, seconds
+from scale import FULL, SLOW, seconds
 from test_records import read_until, s_client_connection, s_server_connection  # noqa: F401
 
 SIDES = ("client", "server")
@@ -396,7 +396,7 @@ def run_interleaved(ends, updates, seed):
 @pytest.mark.timeout(900 * SLOW)
 def test_many_updates_in_random_interleaving_with_data(rekeys, daemon, record_path, covers):
     """HANDSHAKE_TEST_UPDATES=10000 for all of them where the machine is emulated."""
-    updates = int(os.environ.get("HANDSHAKE_TEST_UPDATES") or (10000 if SLOW <= 2 else 200))
+    updates = int(os.environ.get("HANDSHAKE_TEST_UPDATES") or (10000 if FULL else 200))
     with contextlib.ExitStack() as stack:
         run_interleaved(pair(daemon, stack), updates, updates)
     for role in SIDES:

@@ -14,10 +14,10 @@ import daemon as daemon_module
 import endpoint
 import peers
 from conversation import connected, gnutls_cli, gnutls_serv, s_client, s_server, served
-from scale import SLOW
+from scale import FULL
 
 KINDS = ("ecdsa", "rsa", "ed25519")
-some_kinds = pytest.mark.parametrize("kind", KINDS if SLOW == 1 else KINDS[:1])
+some_kinds = pytest.mark.parametrize("kind", KINDS if FULL else KINDS[:1])
 
 
 class Keys:

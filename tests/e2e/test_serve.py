@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from scale import SLOW, seconds, wait_until
+from scale import FULL, seconds, wait_until
 
 
 class Serve:
@@ -417,7 +417,7 @@ def test_demands_certificates_on_request(handshake, root, pki):
 
 def test_hundreds_of_connections_on_one_thread(handshake, root, pki, record_path):
     # A relay has a bound on one user's connections, an emulated machine on everyone's patience.
-    count = 200 if record_path == "relay" or SLOW > 2 else 1000
+    count = 200 if record_path == "relay" or not FULL else 1000
     server = Serve(handshake, root)
     clients = []
     try:

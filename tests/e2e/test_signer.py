@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 import daemon as daemon_module
 from endpoint import INTERNAL_ERROR, Endpoint, context, in_thread, tcp_pair
 from expect import assert_failure
-from scale import SLOW, milliseconds, seconds, wait_until
+from scale import FULL, milliseconds, seconds, wait_until
 
 KINDS = ("ecdsa", "rsa", "ed25519")
-HANDSHAKES = 300 if SLOW <= 2 else 45
+HANDSHAKES = 300 if FULL else 45
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def test_a_signer_that_does_not_answer_ends_no_later_than_the_deadline(make_daem
 
 @pytest.mark.many
 def test_more_handshakes_wait_than_there_are_stacks(make_daemon, profiles, pki):
-    count = 400 if SLOW <= 2 else 270
+    count = 400 if FULL else 270
     one = make_daemon(profiles(timeout_ms=milliseconds(60000)),
                       {"workers": 1, "relayed-per-user": 1000})
     signer, = one.signers()
