@@ -52,31 +52,11 @@ struct shared_store {
 	MDB_env *env;
 	MDB_dbi meta;
 	struct table tables[SHARED_TABLES];
-	uint8_t id[SHARED_ID_SIZE];
 };
 
 static const char *const table_names[SHARED_TABLES] = {"sessions", "tickets", "replay"};
 
 /* ---- Opening ------------------------------------------------------------------------------- */
-
-/* The id of a new store, or what an earlier opening made. */
-static int id_fit(struct shared_store *store, MDB_txn *txn)
-{
-	MDB_val key = {2, "id"}, value;
-	int error = mdb_get(txn, store->meta, &key, &value);
-
-	if (error == 0 && value.mv_size == SHARED_ID_SIZE) {
-		memcpy(store->id, value.mv_data, SHARED_ID_SIZE);
-		return 0;
-	}
-	if (error != MDB_NOTFOUND)
-		return error ? error : MDB_CORRUPTED;
-	if (gnutls_rnd(GNUTLS_RND_RANDOM, store->id, SHARED_ID_SIZE) < 0)
-		return EIO;
-	value.mv_size = SHARED_ID_SIZE;
-	value.mv_data = store->id;
-	return mdb_put(txn, store->meta, &key, &value, 0);
-}
 
 static int tables_open(struct shared_store *store, MDB_txn *txn)
 {
@@ -90,7 +70,7 @@ static int tables_open(struct shared_store *store, MDB_txn *txn)
 		if (error == 0)
 			error = mdb_dbi_open(txn, name, MDB_CREATE, &store->tables[i].index);
 	}
-	return error ? error : id_fit(store, txn);
+	return error;
 }
 
 static int env_open(struct shared_store *store, const char *directory, size_t map)
@@ -150,11 +130,6 @@ void shared_store_close(struct shared_store *store)
 	if (store->env != NULL)
 		mdb_env_close(store->env);
 	free(store);
-}
-
-const uint8_t *shared_store_id(const struct shared_store *store)
-{
-	return store->id;
 }
 
 /* ---- Transactions -------------------------------------------------------------------------- */

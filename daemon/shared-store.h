@@ -21,7 +21,6 @@ enum shared_table {
 
 enum {
 	SHARED_VALUE_MAX = 65536, /* bytes of an entry */
-	SHARED_ID_SIZE = 16,
 	SHARED_BYTES_MIN = 1 << 20,
 };
 
@@ -56,8 +55,6 @@ int shared_store_open(const char *directory, size_t bytes, struct shared_store *
 int shared_store_walk(struct shared_store *store);
 /* NULL is fine. */
 void shared_store_close(struct shared_store *store);
-/* SHARED_ID_SIZE random bytes, made with the store: who trusts that nothing was forgotten can tell. */
-const uint8_t *shared_store_id(const struct shared_store *store);
 
 /* Keys are of any size. expires is as time(2). Each call sees and changes all or nothing, whatever others
  * do; none waits for more than another's call. */
