@@ -49,6 +49,18 @@ def configuration(profiles, options, kernel=None):
     return "\n".join(lines)
 
 
+def refusal(build, tmp_path, **lines):
+    """What --check says of a configuration whose only profile has these keys, which it must refuse."""
+    text = configuration(
+        {"a": [(key.replace("_", "-"), value) for key, value in lines.items()]},
+        {"user": "nobody"} if os.geteuid() == 0 else {})
+    (tmp_path / "handshaked.conf").write_text(text)
+    done = subprocess.run([build / "bin" / "handshaked", "--check", "--config",
+                           tmp_path / "handshaked.conf"], capture_output=True, check=False)
+    assert done.returncode != 0, done.stdout
+    return done.stdout.decode()
+
+
 def certificates(pki, *names):
     """Lines for certificate/private-key, as pairs."""
     lines = []

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import threading
 
+import pytest
+
 import daemon as daemon_module
 import library
 from endpoint import in_thread
@@ -164,3 +166,19 @@ def flight_is_whole(flight, size):
 def counted(one):
     status = one.status()
     return [status[f"early-data-{what}"] for what in ("accepted", "rejected", "replayed")]
+
+
+# ---- Fixtures, over the daemon of the module that imports them ----
+
+@pytest.fixture
+def server(daemon):
+    made = Server(daemon)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def visitor(server, tmp_path):
+    made = Visitor(tmp_path, server.port, "-servername", "localhost")
+    made.visit()
+    return made

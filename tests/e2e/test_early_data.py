@@ -6,22 +6,8 @@ import subprocess
 
 import pytest
 
-from early_data import EARLY, LIMIT, Server, Visitor, counted, profile
+from early_data import EARLY, LIMIT, Server, Visitor, counted, profile, server, visitor
 from scale import die_with_parent, wait_until
-
-
-@pytest.fixture
-def server(daemon):
-    made = Server(daemon)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def visitor(server, tmp_path):
-    made = Visitor(tmp_path, server.port, "-servername", "localhost")
-    made.visit()
-    return made
 
 
 # ---- As a server ----

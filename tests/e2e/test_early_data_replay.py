@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from early_data import EARLY, Server, Visitor, counted, flight_is_whole, profile
+from early_data import (EARLY, Server, Visitor, counted, flight_is_whole, profile, server,
+                        visitor)
 from endpoint import in_thread
 from scale import FULL, seconds, wait_until
 
@@ -17,20 +18,6 @@ REPLAYS = 40  # "many" does 1,000
 
 # The same on each kernel, and a matter of minutes on an emulated one.
 alike = pytest.mark.skipif(not FULL, reason="no kernel has a part in it; shown at full speed")
-
-
-@pytest.fixture
-def server(daemon):
-    made = Server(daemon)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def visitor(server, tmp_path):
-    made = Visitor(tmp_path, server.port, "-servername", "localhost")
-    made.visit()
-    return made
 
 
 def replay(server_port, flight):

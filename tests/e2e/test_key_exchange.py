@@ -249,6 +249,22 @@ def count_hellos(made, message_type):
     return seen
 
 
+def retried(client, number, peer, hellos, ours, size):
+    """The peer's end of a handshake with a HelloRetryRequest, with data right behind its last flight; then
+    both directions."""
+    while not peer.step():
+        peer.flush()
+        assert peer.feed()
+    peer.tls.write(b"right behind")
+    endpoint.send_in_pieces(peer.sock, peer.pending(), size)
+    reply = client.reply(number)
+    assert reply.outcome == "established", reply
+    assert reply["group"] == "SECP384R1" and len(hellos) == 2
+    sock = connection_of(reply, ours)
+    assert endpoint._recv_exactly(sock, 12) == b"right behind"
+    endpoint.exchange(peer, sock)
+
+
 @pytest.mark.parametrize("size", (100000, 1, 7))
 def test_retry_in_the_server_role_hands_over_every_byte(size, client, covers, pki):
     """The client's data comes right behind its Finished, in pieces."""
@@ -258,17 +274,7 @@ def test_retry_in_the_server_role_hands_over_every_byte(size, client, covers, pk
         peer = endpoint.Endpoint(theirs, endpoint.context("client", pki.trust, version="TLS1.3"),
                                  "localhost")
         hellos = count_hellos(peer.context, 1)
-        while not peer.step():
-            peer.flush()
-            assert peer.feed()
-        peer.tls.write(b"right behind")
-        endpoint.send_in_pieces(theirs, peer.pending(), size)
-        reply = client.reply(number)
-        assert reply.outcome == "established", reply
-        assert reply["group"] == "SECP384R1" and len(hellos) == 2
-        sock = connection_of(reply, ours)
-        assert endpoint._recv_exactly(sock, 12) == b"right behind"
-        endpoint.exchange(peer, sock)
+        retried(client, number, peer, hellos, ours, size)
         covers("HelloRetryRequest", "TLS1.3", "server")
 
 
@@ -282,17 +288,7 @@ def test_retry_in_the_client_role_hands_over_every_byte(size, client, covers, pk
         made.set_ecdh_curve("secp384r1")
         peer = endpoint.Endpoint(theirs, made)
         hellos = count_hellos(made, 1)
-        while not peer.step():
-            peer.flush()
-            assert peer.feed()
-        peer.tls.write(b"right behind")
-        endpoint.send_in_pieces(theirs, peer.pending(), size)
-        reply = client.reply(number)
-        assert reply.outcome == "established", reply
-        assert reply["group"] == "SECP384R1" and len(hellos) == 2
-        sock = connection_of(reply, ours)
-        assert endpoint._recv_exactly(sock, 12) == b"right behind"
-        endpoint.exchange(peer, sock)
+        retried(client, number, peer, hellos, ours, size)
         covers("HelloRetryRequest", "TLS1.3", "client")
 
 

@@ -14,6 +14,7 @@ import daemon as daemon_module
 import endpoint
 import peers
 from conversation import connected, gnutls_cli, gnutls_serv, s_client, s_server, served
+from daemon import refusal
 from scale import FULL
 
 KEYS = {"alice": os.urandom(32).hex(), "bob": os.urandom(16).hex(),
@@ -351,17 +352,6 @@ def test_keys_of_a_keyring(version, make_daemon, pki, records, record_path, cove
 
 
 # ---- What the configuration says ----
-
-def refusal(build, tmp_path, **lines):
-    text = daemon_module.configuration(
-        {"a": [(key.replace("_", "-"), value) for key, value in lines.items()]},
-        {"user": "nobody"} if os.geteuid() == 0 else {})
-    (tmp_path / "handshaked.conf").write_text(text)
-    done = subprocess.run([build / "bin" / "handshaked", "--check", "--config",
-                           tmp_path / "handshaked.conf"], capture_output=True, check=False)
-    assert done.returncode != 0, done.stdout
-    return done.stdout.decode()
-
 
 def test_bad_files_and_settings_are_told(build, tmp_path, pki):
     file = tmp_path / "psk"

@@ -3,7 +3,6 @@
 and that no key is believed but those that are pinned."""
 
 import hashlib
-import os
 import subprocess
 
 import pytest
@@ -14,6 +13,7 @@ import daemon as daemon_module
 import endpoint
 import peers
 from conversation import connected, gnutls_cli, gnutls_serv, s_client, s_server, served
+from daemon import refusal
 from scale import FULL
 
 KINDS = ("ecdsa", "rsa", "ed25519")
@@ -304,17 +304,6 @@ def test_two_daemons_know_each_other(client, daemon, keys):
 
 
 # ---- What the configuration says ----
-
-def refusal(build, tmp_path, **lines):
-    text = daemon_module.configuration(
-        {"a": [(key.replace("_", "-"), value) for key, value in lines.items()]},
-        {"user": "nobody"} if os.geteuid() == 0 else {})
-    (tmp_path / "handshaked.conf").write_text(text)
-    done = subprocess.run([build / "bin" / "handshaked", "--check", "--config",
-                           tmp_path / "handshaked.conf"], capture_output=True, check=False)
-    assert done.returncode != 0, done.stdout
-    return done.stdout.decode()
-
 
 def test_bad_keys_and_settings_are_told(build, tmp_path, keys, pki):
     (tmp_path / "empty").write_text("")
