@@ -24,17 +24,14 @@ struct upcall_handshake {
 	struct event *retry; /* the supervisor's queue was full */
 };
 
-static void upcall_free_one(struct upcall_handshake *upcall)
+static void upcall_release(struct upcall_handshake *upcall)
 {
-	struct worker *worker = upcall->worker;
-
 	LIST_REMOVE(upcall, entry);
 	if (upcall->retry)
 		event_free(upcall->retry);
 	if (upcall->fd >= 0)
 		close(upcall->fd);
 	free(upcall);
-	worker_check_finished(worker);
 }
 
 /* 0, ETIMEDOUT and EACCES are what consumers tell apart: the second makes them try again. */
@@ -62,14 +59,16 @@ static void upcall_answer(struct upcall_handshake *upcall)
 {
 	const struct timeval soon = {.tv_usec = 10000};
 	struct control control = {.kind = CONTROL_KERNEL_DONE, .kernel_answer = upcall->answer};
+	struct worker *worker = upcall->worker;
 
 	if (upcall->fd >= 0)
 		close(upcall->fd);
 	upcall->fd = -1;
-	if (control_send(upcall->worker->setup->control_fd, &control, NULL) == -EAGAIN &&
-	    upcall->retry && event_add(upcall->retry, &soon) == 0)
+	if (control_send(worker->setup->control_fd, &control, NULL) == -EAGAIN && upcall->retry &&
+	    event_add(upcall->retry, &soon) == 0)
 		return;
-	upcall_free_one(upcall);
+	upcall_release(upcall);
+	worker_check_finished(worker);
 }
 
 static void upcall_answer_again(evutil_socket_t fd, short events, void *context)
@@ -146,11 +145,6 @@ void upcall_end_all(struct worker *worker)
 		if (upcall->task)
 			handshake_task_cancel(upcall->task);
 		/* The supervisor answers for a worker that is gone. */
-		LIST_REMOVE(upcall, entry);
-		if (upcall->retry)
-			event_free(upcall->retry);
-		if (upcall->fd >= 0)
-			close(upcall->fd);
-		free(upcall);
+		upcall_release(upcall);
 	}
 }
