@@ -164,7 +164,7 @@ static int store_try(const char *directory, uid_t uid, gid_t gid)
 {
 	static const int deadly[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 	struct problem problem = {""};
-	struct shared_store *store;
+	struct shared_store *store = NULL;
 	struct shared_store_way way;
 	int error;
 
@@ -178,6 +178,7 @@ static int store_try(const char *directory, uid_t uid, gid_t gid)
 		error = shared_store_open(way.path, SHARED_BYTES_MIN, &store, &problem);
 	if (error == 0)
 		error = shared_store_walk(store);
+	shared_store_close(store);
 	if (problem.text[0])
 		log_warning("%s", problem.text);
 	return error < 0;
