@@ -13,6 +13,7 @@
 
 #include "certificate-file.h"
 #include "certificate-list.h"
+#include "keyring.h"
 #include "loaded.h"
 #include "offload-kernel.h"
 #include "psk.h"
@@ -422,6 +423,35 @@ static void check_kernel(struct report *report, const struct config_profile *pro
 		     profile->name, config_records_word(profile->records));
 }
 
+static void check_keyrings(struct report *report, const struct config_kernel *kernel)
+{
+	struct problem problem = {};
+	int32_t serial;
+
+	for (size_t i = 0; i < kernel->keyring_count; i++)
+		tell(report, OK, "[kernel] keyring %s: [profile %s]", kernel->keyrings[i].name,
+		     kernel->keyrings[i].profile);
+	for (size_t i = 0; i < kernel->link_count; i++)
+		if (keyring_find("link-keyring", kernel->links[i], &serial, &problem) < 0)
+			tell(report, ERROR, "[kernel] %s", problem.text);
+		else
+			tell(report, OK, "[kernel] link-keyring %s", kernel->links[i]);
+}
+
+// An export with "mtls" needs to know its clients.
+static void check_server(struct report *report, const struct config *config)
+{
+	const char *name = config->kernel.profiles[CONFIG_CONSUMER_NFSD];
+	const struct config_profile *profile = name ? config_find_profile(config, name) : NULL;
+
+	if (profile && profile->client_certificates == CONFIG_CLIENT_NONE)
+		tell(report, WARNING,
+		     "[kernel] nfsd: [profile %s] asks no client for a certificate, so exports with"
+		     " xprtsec=mtls refuse everybody; name the clients' authorities (trust,"
+		     " client-certificates; of tlshd x509.truststore) if there are such",
+		     name);
+}
+
 static void check_consumers(struct report *report, const struct config *config)
 {
 	struct problem problem = {};
@@ -429,6 +459,8 @@ static void check_consumers(struct report *report, const struct config *config)
 
 	if (!config->kernel.line)
 		return;
+	check_server(report, config);
+	check_keyrings(report, &config->kernel);
 	if (upcall_new(&upcall, &problem) < 0) {
 		tell(report, ERROR, "[kernel] %s", problem.text);
 		return;
@@ -460,7 +492,7 @@ static void check_profiles(struct report *report, const struct config *config,
 	}
 }
 
-int check_run(const char *config_path, FILE *out)
+int check_run(const struct config_source *source, FILE *out)
 {
 	struct report report = {.out = out};
 	struct problem problem = {};
@@ -469,7 +501,7 @@ int check_run(const char *config_path, FILE *out)
 	struct loaded *loaded;
 	bool refused;
 
-	if (config_read(config_path, &config, &problem) < 0) {
+	if (config_source_read(source, &config, &problem) < 0) {
 		tell(&report, ERROR, "%s", problem.text);
 		return 1;
 	}
@@ -496,7 +528,7 @@ int check_run(const char *config_path, FILE *out)
 	// token has just refused: it would count the tries.
 	if (refused)
 		return 1;
-	if (loaded_new(config_path, &loaded, &problem) == 0)
+	if (loaded_new(source, &loaded, &problem) == 0)
 		loaded_free(loaded);
 	else if (!report.counts[ERROR])
 		tell(&report, ERROR, "%s", problem.text);

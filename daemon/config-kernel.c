@@ -90,7 +90,7 @@ static int consumer_check(struct config_reader *reader, enum config_consumer con
 int config_kernel_finish(struct config_reader *reader)
 {
 	struct config_kernel *kernel = &reader->config->kernel;
-	bool any = false;
+	bool any = kernel->keyring_count > 0;
 
 	if (!kernel->line)
 		return 0;
@@ -105,11 +105,12 @@ int config_kernel_finish(struct config_reader *reader)
 		return config_problem_at(reader, kernel->line,
 					 "[kernel] names no profile for any consumer; add \"nfs\","
 					 " \"nfsd\", or remove the section");
-	return 0;
+	return config_keyring_finish(reader);
 }
 
 void config_kernel_done(struct config *config)
 {
 	for (int consumer = 0; consumer < CONFIG_CONSUMERS; consumer++)
 		free(config->kernel.profiles[consumer]);
+	config_keyring_done(config);
 }

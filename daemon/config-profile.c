@@ -180,6 +180,7 @@ int config_profile_begin(struct config_reader *reader, const char *name)
 	config->profiles = larger;
 	profile = &config->profiles[config->profile_count++];
 	profile->line = reader->line;
+	profile->path = reader->path;
 	profile->roles = CONFIG_ROLE_CLIENT | CONFIG_ROLE_SERVER;
 	profile->timeout_ms = TIMEOUT_DEFAULT_MS;
 	profile->records = CONFIG_RECORDS_AUTO;

@@ -24,6 +24,7 @@ struct config_key {
 struct config_reader {
 	struct config *config;
 	struct problem *problem;
+	const char *path; /* of the file, for messages */
 	char *directory;  /* of the file, with the final '/' */
 	const char *text; /* the file; NUL-terminated */
 	const char *position;
@@ -48,8 +49,19 @@ int config_problem(struct config_reader *reader, const char *format, ...)
 int config_problem_at(struct config_reader *reader, unsigned line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* For a file of another form whose content is put into the words of this one: begins a section, gives one of
+ * its keys a value, and ends the last one. 0 or -1 with a problem, of reader->line. */
+int config_section_begin(struct config_reader *reader, const char *name);
+int config_key_set(struct config_reader *reader, const char *name, const char *value);
+int config_section_end(struct config_reader *reader);
+/* Reads a configuration of tlshd (config-tlshd.c). */
+int config_tlshd_read(struct config_reader *reader, const char *path);
+
 extern const struct config_key config_daemon_keys[];
 extern const struct config_key config_kernel_keys[];
+extern const struct config_key config_keyring_keys[]; /* of [kernel] */
+int config_keyring_finish(struct config_reader *reader);
+void config_keyring_done(struct config *config);
 extern const struct config_key config_resumption_daemon_keys[];
 extern const struct config_key config_signer_daemon_keys[];
 extern const struct config_key config_signer_keys[];

@@ -25,7 +25,7 @@ int config_problem_at(struct config_reader *reader, unsigned line, const char *f
 	va_end(arguments);
 	if (!reader->problem->text[0])
 		reader->problem_line = line;
-	return problem_set(reader->problem, "%s:%u: %s", reader->config->path, line, text);
+	return problem_set(reader->problem, "%s:%u: %s", reader->path, line, text);
 }
 
 int config_problem(struct config_reader *reader, const char *format, ...)
@@ -49,7 +49,7 @@ bool config_seen(const struct config_reader *reader, const char *key)
 
 // ---- Sections ----
 
-static int section_end(struct config_reader *reader)
+int config_section_end(struct config_reader *reader)
 {
 	int error = reader->profile ? config_profile_finish(reader) : 0;
 
@@ -65,7 +65,8 @@ static const struct config_key *const daemon_tables[] = {
     config_observation_keys,
     NULL,
 };
-static const struct config_key *const kernel_tables[] = {config_kernel_keys, NULL};
+static const struct config_key *const kernel_tables[] = {config_kernel_keys, config_keyring_keys,
+							      NULL};
 static const struct config_key *const profile_tables[] = {
     config_profile_keys,
     config_authentication_keys,
@@ -94,11 +95,11 @@ static int keys_choose(struct config_reader *reader, const struct config_key *co
 	return 0;
 }
 
-static int section_begin(struct config_reader *reader, const char *name)
+int config_section_begin(struct config_reader *reader, const char *name)
 {
 	static const char *const known[] = {"daemon", "kernel", "profile NAME"};
 
-	if (section_end(reader) < 0)
+	if (config_section_end(reader) < 0)
 		return -1;
 	memset(reader->seen, 0, sizeof(reader->seen));
 	reader->key = NULL;
@@ -166,7 +167,7 @@ static int section_line(struct config_reader *reader, const char *line)
 				      (int)length, line);
 	memcpy(name, line, length);
 	name[length] = '\0';
-	return section_begin(reader, name);
+	return config_section_begin(reader, name);
 }
 
 // ---- Lines ----
@@ -225,7 +226,7 @@ static int key_unknown(struct config_reader *reader, const char *name)
 			      reader->section);
 }
 
-static int key_read(struct config_reader *reader, const char *name, const char *value)
+int config_key_set(struct config_reader *reader, const char *name, const char *value)
 {
 	const struct config_key *key = reader->keys;
 	size_t i = 0;
@@ -275,7 +276,7 @@ static int line_handle(void *user, const char *section, const char *name, const 
 	else if (reader->indented && reader->key)
 		continuation_read(reader, value);
 	else
-		key_read(reader, name, value);
+		config_key_set(reader, name, value);
 	return reader->problem->text[0] ? 0 : 1;
 }
 
@@ -312,14 +313,18 @@ static int file_parse(struct config_reader *reader, const struct file *file)
 		return problem_set(reader->problem, "%s: out of memory", reader->config->path);
 	if (line > 0 && (!reader->problem->text[0] || (unsigned)line < reader->problem_line))
 		return line_broken(reader, (unsigned)line);
-	if (reader->problem->text[0] || section_end(reader) < 0)
+	if (reader->problem->text[0] || config_section_end(reader) < 0)
 		return -1;
-	if (!reader->config->profile_count)
-		return problem_set(
-		    reader->problem,
-		    "%s: there is no profile; add a section such as [profile default]",
-		    reader->config->path);
 	return 0;
+}
+
+static int profiles_check(const struct config_reader *reader)
+{
+	if (reader->config->profile_count)
+		return 0;
+	return problem_set(reader->problem,
+			   "%s: there is no profile; add a section such as [profile default]",
+			   reader->config->path);
 }
 
 // No "allow": root and whoever the daemon runs as.
@@ -357,20 +362,43 @@ static int path_set(struct config_reader *reader, const char *path)
 	return 0;
 }
 
-int config_read(const char *path, struct config **ret_config, struct problem *problem)
+static int file_take(struct config_reader *reader)
+{
+	struct file file = {};
+	int error =
+	    file_read(reader->path, "configuration", CONFIG_SIZE_MAX, &file, reader->problem);
+
+	if (error == 0)
+		error = file_parse(reader, &file);
+	file_done(&file);
+	return error;
+}
+
+static int source_take(struct config_reader *reader, const struct config_source *source)
+{
+	reader->path = reader->config->path;
+	if (source->path && file_take(reader) < 0)
+		return -1;
+	if (source->tlshd && config_tlshd_read(reader, source->tlshd) < 0)
+		return -1;
+	reader->path = reader->config->path;
+	return profiles_check(reader);
+}
+
+int config_source_read(const struct config_source *source, struct config **ret_config,
+		       struct problem *problem)
 {
 	struct config_reader reader = {.problem = problem};
-	struct file file = {};
 	int error = -1;
 
 	reader.config = calloc(1, sizeof(*reader.config));
 	if (!reader.config)
 		return problem_set(problem, "out of memory");
 	config_kernel_defaults(reader.config);
-	if (path_set(&reader, path) < 0 || config_daemon_defaults(&reader) < 0 ||
-	    file_read(reader.config->path, "configuration", CONFIG_SIZE_MAX, &file, problem) < 0 ||
-	    file_parse(&reader, &file) < 0 || config_daemon_finish(&reader) < 0 ||
-	    config_kernel_finish(&reader) < 0 || allow_defaults(reader.config, problem) < 0)
+	if (path_set(&reader, source->path ? source->path : source->tlshd) < 0 ||
+	    config_daemon_defaults(&reader) < 0 || source_take(&reader, source) < 0 ||
+	    config_daemon_finish(&reader) < 0 || config_kernel_finish(&reader) < 0 ||
+	    allow_defaults(reader.config, problem) < 0)
 		goto out;
 	*ret_config = reader.config;
 	reader.config = NULL;
@@ -378,9 +406,13 @@ int config_read(const char *path, struct config **ret_config, struct problem *pr
 out:
 	free(reader.user);
 	free(reader.directory);
-	file_done(&file);
 	config_free(reader.config);
 	return error;
+}
+
+int config_read(const char *path, struct config **ret_config, struct problem *problem)
+{
+	return config_source_read(&(struct config_source){.path = path}, ret_config, problem);
 }
 
 void config_free(struct config *config)
@@ -392,6 +424,7 @@ void config_free(struct config *config)
 	free(config->profiles);
 	config_kernel_done(config);
 	free(config->path);
+	free(config->tlshd_path);
 	free(config->socket);
 	free(config->state_directory);
 	config_observation_done(config);

@@ -120,6 +120,7 @@ struct config_raw {
 
 struct config_profile {
 	char *name;
+	const char *path; /* the file that it stands in; the configuration's */
 	unsigned line;
 	unsigned roles; /* of enum config_roles; both unless "role" says otherwise */
 	struct config_certificate *certificates;
@@ -177,15 +178,27 @@ enum config_consumer {
 	CONFIG_CONSUMERS,
 };
 
+/* The consumers that name a keyring of this name. */
+struct config_keyring {
+	char *name;
+	char *profile;
+	unsigned line;
+};
+
 struct config_kernel {
 	unsigned line;                    /* of [kernel]; 0: not there, the kernel is not served */
 	char *profiles[CONFIG_CONSUMERS]; /* NULL: this consumer is not served */
 	unsigned lines[CONFIG_CONSUMERS];
 	unsigned requests_total; /* under way at once */
+	struct config_keyring *keyrings;
+	size_t keyring_count;
+	char **links; /* keyrings, by name or number, whose keys requests may name */
+	size_t link_count;
 };
 
 struct config {
-	char *path;
+	char *path;       /* that every sentence begins with, but for those about tlshd's file */
+	char *tlshd_path; /* of a configuration of tlshd that was read, too; NULL: none, or path */
 	unsigned workers; /* 0 in the file or absent: one per processor */
 	unsigned relays;  /* relay processes; default 1 */
 	char *socket;     /* path */
@@ -213,8 +226,18 @@ struct config {
 	struct config_kernel kernel;
 };
 
-/* Reads and checks the file. 0 and a new object, to be freed by config_free(), or -1 and a sentence
+/* Where a configuration comes from: at least one of them. */
+struct config_source {
+	const char *path; /* handshaked.conf(5); NULL: none, all its keys have their defaults */
+	const char
+	    *tlshd; /* a configuration of tlshd, which says how the kernel is served; or NULL */
+};
+
+/* Reads and checks the files. 0 and a new object, to be freed by config_free(), or -1 and a sentence
  * that names file, line, what was found and the nearest known word. */
+int config_source_read(const struct config_source *source, struct config **ret_config,
+		       struct problem *problem);
+/* The same from one file of handshaked.conf(5). */
 int config_read(const char *path, struct config **ret_config, struct problem *problem);
 void config_free(struct config *config);
 const struct config_profile *config_find_profile(const struct config *config, const char *name);

@@ -130,14 +130,15 @@ static void profile_done(struct profile *profile)
 	free(profile->alpn);
 }
 
-int loaded_new(const char *config_path, struct loaded **ret_loaded, struct problem *problem)
+int loaded_new(const struct config_source *source, struct loaded **ret_loaded,
+	       struct problem *problem)
 {
 	struct loaded *loaded = calloc(1, sizeof(*loaded));
 	struct problem inner = {};
 
 	if (!loaded)
 		return problem_set(problem, "out of memory");
-	if (config_read(config_path, &loaded->config, problem) < 0)
+	if (config_source_read(source, &loaded->config, problem) < 0)
 		goto fail;
 	loaded->profiles = calloc(loaded->config->profile_count, sizeof(*loaded->profiles));
 	if (!loaded->profiles) {
@@ -149,7 +150,8 @@ int loaded_new(const char *config_path, struct loaded **ret_loaded, struct probl
 	for (size_t i = 0; i < loaded->config->profile_count; i++) {
 		loaded->profiles[i].config = &loaded->config->profiles[i];
 		if (profile_load(loaded, i, &inner) < 0) {
-			problem_set(problem, "%s:%u: [profile %s]: %s", loaded->config->path,
+			problem_set(problem, "%s:%u: [profile %s]: %s",
+				    loaded->profiles[i].config->path,
 				    loaded->profiles[i].config->line,
 				    loaded->profiles[i].config->name, inner.text);
 			goto fail;

@@ -47,7 +47,8 @@ struct loaded {
  * started for that. 0 and a new object, or -1 and a sentence.
  * Nothing half-loaded is ever returned. Expired certificates and lists are loaded: peers refuse the
  * former, the latter refuse peers, and --check tells both. */
-int loaded_new(const char *config_path, struct loaded **ret_loaded, struct problem *problem);
+int loaded_new(const struct config_source *source, struct loaded **ret_loaded,
+	       struct problem *problem);
 void loaded_free(struct loaded *loaded);
 const struct profile *loaded_find_profile(const struct loaded *loaded, const char *name);
 /* Where the profile's trust comes from: a path, "system", or NULL: it verifies nobody. */

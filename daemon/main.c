@@ -24,20 +24,23 @@
 enum { EXIT_USAGE = 2 };
 
 struct options {
-	const char *config;
+	struct config_source source;
 	bool check;
 	bool foreground;
 };
 
 static void usage(FILE *out)
 {
-	fputs("usage: handshaked [--config FILE] [--check | --foreground]\n"
+	fputs("usage: handshaked [--config FILE] [--tlshd-config FILE] [--check | --foreground]\n"
 	      "TLS handshakes for the programs of this machine.\n\n"
-	      "  --config FILE  instead of " CONFIG_DEFAULT "\n"
-	      "  --check        tell whether a start would work, and end: 0 if it would\n"
-	      "  --foreground   do not detach from the terminal or service manager\n"
-	      "  --version      show the version and end\n"
-	      "  --help         show this and end\n\n"
+	      "  --config FILE        instead of " CONFIG_DEFAULT "\n"
+	      "  --tlshd-config FILE  serve the kernel as this file of tlshd says; without "
+	      "--config,\n"
+	      "                       do nothing else\n"
+	      "  --check              tell whether a start would work, and end: 0 if it would\n"
+	      "  --foreground         do not detach from the terminal or service manager\n"
+	      "  --version            show the version and end\n"
+	      "  --help               show this and end\n\n"
 	      "See handshaked(8) and handshaked.conf(5).\n",
 	      out);
 }
@@ -53,16 +56,23 @@ static int refuse(const char *what, const char *argument)
 static int options_read(int argc, char **argv, struct options *ret, int *ret_status)
 {
 	static const struct option known[] = {
-	    {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
-	    {"foreground", no_argument, NULL, 'f'},   {"version", no_argument, NULL, 'v'},
-	    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+	    {"config", required_argument, NULL, 'c'},
+	    {"tlshd-config", required_argument, NULL, 't'},
+	    {"check", no_argument, NULL, 'k'},
+	    {"foreground", no_argument, NULL, 'f'},
+	    {"version", no_argument, NULL, 'v'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
 	};
 	int option;
 
 	while ((option = getopt_long(argc, argv, ":c:", known, NULL)) != -1) {
 		switch (option) {
 		case 'c':
-			ret->config = optarg;
+			ret->source.path = optarg;
+			continue;
+		case 't':
+			ret->source.tlshd = optarg;
 			continue;
 		case 'k':
 			ret->check = true;
@@ -90,6 +100,8 @@ static int options_read(int argc, char **argv, struct options *ret, int *ret_sta
 		*ret_status = refuse("nothing is known about", argv[optind]);
 		return 1;
 	}
+	if (!ret->source.path && !ret->source.tlshd)
+		ret->source.path = CONFIG_DEFAULT;
 	return 0;
 }
 
@@ -130,7 +142,7 @@ static int background_await(int pipe_end)
 	return got == 1 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static int background_run(const char *config)
+static int background_run(const struct config_source *source)
 {
 	int ends[2];
 	pid_t pid;
@@ -151,21 +163,19 @@ static int background_run(const char *config)
 	}
 	if (pid > 0)
 		_exit(EXIT_SUCCESS);
-	return supervisor_run(config, ready_in_background, &ends[1]);
+	return supervisor_run(source, ready_in_background, &ends[1]);
 }
 
 /* A relative path names the same file after the daemon has gone to the root directory. Links are not
  * followed here: a reload reads what they name then. */
 static const char *path_make_absolute(const char *path)
 {
-	static char absolute[PATH_MAX * 2];
-	char directory[PATH_MAX];
-	int length;
+	char directory[PATH_MAX], *absolute;
 
-	if (path[0] == '/' || !getcwd(directory, sizeof(directory)))
+	if (!path || path[0] == '/' || !getcwd(directory, sizeof(directory)) ||
+	    asprintf(&absolute, "%s/%s", directory, path) < 0)
 		return path;
-	length = snprintf(absolute, sizeof(absolute), "%s/%s", directory, path);
-	return length < (int)sizeof(absolute) ? absolute : path;
+	return absolute; /* lives as long as the process */
 }
 
 /* 0, 1 and 2 are open, so that no other descriptor gets their numbers. */
@@ -184,7 +194,7 @@ static int standard_descriptors_open(void)
 
 int main(int argc, char **argv)
 {
-	struct options options = {.config = CONFIG_DEFAULT};
+	struct options options = {};
 	struct problem problem = {""};
 	int status;
 
@@ -202,12 +212,13 @@ int main(int argc, char **argv)
 	if (options.check) {
 		/* Without /proc the signer goes on as a copy of this process. */
 		program_remember(&problem);
-		return check_run(options.config, stdout);
+		return check_run(&options.source, stdout);
 	}
-	options.config = path_make_absolute(options.config);
+	options.source.path = path_make_absolute(options.source.path);
+	options.source.tlshd = path_make_absolute(options.source.tlshd);
 	if (options.foreground)
-		return supervisor_run(options.config, ready_in_foreground, NULL);
+		return supervisor_run(&options.source, ready_in_foreground, NULL);
 	if (chdir("/") < 0)
 		return EXIT_FAILURE;
-	return background_run(options.config);
+	return background_run(&options.source);
 }

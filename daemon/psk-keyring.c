@@ -8,48 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "keyring.h"
 #include "psk.h"
-
-static const struct {
-	const char *word;
-	key_serial_t serial;
-} specials[] = {
-    {"@t", KEY_SPEC_THREAD_KEYRING},        {"@p", KEY_SPEC_PROCESS_KEYRING},
-    {"@s", KEY_SPEC_SESSION_KEYRING},       {"@u", KEY_SPEC_USER_KEYRING},
-    {"@us", KEY_SPEC_USER_SESSION_KEYRING}, {NULL, 0},
-};
-
-// As keyctl writes them: @u, a number, %:NAME, %keyring:NAME; a plain name is one of the latter.
-static int ring_find(const char *name, key_serial_t *ret_ring, struct problem *problem)
-{
-	const char *description = name;
-	key_serial_t ring = 0;
-	char *end;
-	long number;
-
-	for (size_t i = 0; specials[i].word; i++)
-		if (!strcmp(name, specials[i].word)) {
-			*ret_ring = specials[i].serial;
-			return 0;
-		}
-	number = strtol(name, &end, 0);
-	if (*name >= '0' && *name <= '9' && !*end && number > 0 && number <= INT32_MAX) {
-		*ret_ring = (key_serial_t)number;
-		return 0;
-	}
-	if (!strncmp(name, "%:", 2))
-		description = name + 2;
-	else if (!strncmp(name, "%keyring:", 9))
-		description = name + 9;
-	ring = find_key_by_type_and_desc("keyring", description, 0);
-	if (ring <= 0)
-		return problem_set(problem,
-				   "psk-keyring \"%s\": there is no such keyring, or the daemon may"
-				   " not see it (keyctl show, /proc/keys)",
-				   name);
-	*ret_ring = ring;
-	return 0;
-}
 
 // "type;uid;gid;permissions;description"
 static const char *description_split(char *text)
@@ -110,7 +70,7 @@ int psk_keyring_read(struct psk *psk, const char *name, struct problem *problem)
 	long size;
 	int error = 0;
 
-	if (ring_find(name, &ring, problem) < 0)
+	if (keyring_find("psk-keyring", name, &ring, problem) < 0)
 		return -1;
 	size = keyctl_read_alloc(ring, &list);
 	if (size < 0)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "children.h"
+#include "consumer.h"
 #include "log.h"
 #include "upcall.h"
 
@@ -164,16 +165,6 @@ static uint32_t request_timeout(const struct upcall_request *request)
 						   : request->timeout_ms / 2 + 1;
 }
 
-/* Which profile serves it; NULL: none does. */
-static const char *request_profile(const struct source_netlink *source,
-				   const struct upcall_request *request)
-{
-	if (!source->config || request->authentication == UPCALL_PSK)
-		return NULL;
-	return source->config
-	    ->profiles[request->is_server ? CONFIG_CONSUMER_NFSD : CONFIG_CONSUMER_NFS];
-}
-
 /* Takes the descriptor. */
 static void request_refuse(struct source_netlink *source, const struct upcall_request *request,
 			   int status, const char *why)
@@ -188,14 +179,12 @@ static void request_refuse(struct source_netlink *source, const struct upcall_re
 
 static void request_take(struct source_netlink *source, const struct upcall_request *request)
 {
-	const char *profile = request_profile(source, request);
+	struct problem problem = {""};
+	const char *profile = consumer_profile(source->config, request, &problem);
 	struct pending *pending;
 
 	if (!profile) {
-		request_refuse(source, request, EACCES,
-			       request->authentication == UPCALL_PSK
-				   ? "it wants a pre-shared key, which no consumer in [kernel] has"
-				   : "[kernel] has no profile for this consumer");
+		request_refuse(source, request, EACCES, problem.text);
 		return;
 	}
 	pending = calloc(1, sizeof(*pending));

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "expiry.h"
+#include "keyring.h"
 #include "log.h"
 #include "notify.h"
 #include "process-limits.h"
@@ -163,7 +164,13 @@ static pid_t request_give(void *context, const struct kernel_request *request, i
 static int netlink_make(struct supervisor *supervisor, const struct config *config,
 			struct problem *problem)
 {
-	if (!config->kernel.line || supervisor->netlink)
+	if (!config->kernel.line)
+		return 0;
+	keyring_link_known();
+	for (size_t i = 0; i < config->kernel.link_count; i++)
+		if (keyring_link("link-keyring", config->kernel.links[i], problem) < 0)
+			return -1;
+	if (supervisor->netlink)
 		return 0;
 	return source_netlink_new(supervisor->counters, request_give, supervisor,
 				  &supervisor->netlink, problem) < 0
@@ -220,7 +227,7 @@ int supervisor_configure(struct supervisor *supervisor, struct problem *problem)
 	int r;
 
 	watch_begin(supervisor->watch);
-	r = loaded_new(supervisor->config_path, &loaded, problem);
+	r = loaded_new(supervisor->source, &loaded, problem);
 	if (r == 0)
 		r = generation_begin(supervisor, loaded, problem);
 	if (supervisor->generations)
@@ -243,7 +250,7 @@ void supervisor_reload(struct supervisor *supervisor)
 		log_error("the reload is refused, all stays as it was: %s", problem.text);
 	} else {
 		counters_add(supervisor->counters, COUNTER_RELOADS, 1);
-		log_info("reloaded \"%s\"", supervisor->config_path);
+		log_info("reloaded \"%s\"", supervisor->generations->loaded->config->path);
 	}
 	notify_ready();
 }

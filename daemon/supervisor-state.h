@@ -17,7 +17,7 @@
 #include "watch.h"
 
 struct supervisor {
-	const char *config_path;
+	const struct config_source *source;
 	struct kernel_tls kernel;
 	struct counters *counters;
 	struct secrets *secrets;

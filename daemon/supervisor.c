@@ -345,9 +345,9 @@ static void supervisor_end(struct supervisor *supervisor)
 		close(supervisor->signals);
 }
 
-int supervisor_run(const char *config_path, void (*ready)(void *context), void *context)
+int supervisor_run(const struct config_source *source, void (*ready)(void *context), void *context)
 {
-	struct supervisor supervisor = {.config_path = config_path, .signals = -1};
+	struct supervisor supervisor = {.source = source, .signals = -1};
 	struct problem problem = {""};
 	int status = EXIT_SUCCESS;
 

@@ -145,6 +145,7 @@ class Daemon:
             self.options["user"] = "nobody"
         self.options.update(options or {})
         self.kernel = None  # the keys of [kernel]
+        self.tlshd = None  # the path of a configuration of tlshd
         self.write()
 
     def write(self, text=None):
@@ -161,7 +162,8 @@ class Daemon:
     def spawn(self):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [self.program, "--foreground", "--config", self.config], stdin=subprocess.DEVNULL,
+                [self.program, "--foreground", "--config", self.config,
+                 *(["--tlshd-config", self.tlshd] if self.tlshd else [])], stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True, cwd="/", preexec_fn=die_with_parent,
                 env=environment(self.sanitizer_directory))
 

@@ -75,7 +75,7 @@ static int check(const char *lines)
 	free(output);
 	output = NULL;
 	out = open_memstream(&output, &output_size);
-	status = check_run(pki_write_text("test.conf", text), out);
+	status = check_run(&(struct config_source){.path = pki_write_text("test.conf", text)}, out);
 	fclose(out);
 	return status;
 }

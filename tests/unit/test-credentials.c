@@ -83,7 +83,8 @@ static struct loaded *load(const char *text)
 	struct problem problem = {};
 	struct loaded *loaded = NULL;
 
-	if (loaded_new(pki_write_text("test.conf", text), &loaded, &problem) < 0)
+	if (loaded_new(&(struct config_source){.path = pki_write_text("test.conf", text)}, &loaded,
+		       &problem) < 0)
 		fail_msg("%s", problem.text);
 	return loaded;
 }
@@ -372,7 +373,8 @@ static const char *refusal(const char *text)
 	struct loaded *loaded;
 
 	problem.text[0] = '\0';
-	if (loaded_new(pki_write_text("test.conf", text), &loaded, &problem) == 0) {
+	if (loaded_new(&(struct config_source){.path = pki_write_text("test.conf", text)}, &loaded,
+		       &problem) == 0) {
 		loaded_free(loaded);
 		fail_msg("loaded: %s", text);
 	}

@@ -53,7 +53,8 @@ static int setup(void **state)
 	chmod(pki_write_text("one.psk", "alice:" PSK "\n"), 0600);
 	pki_free(one);
 	pki_free(root);
-	if (loaded_new(pki_write_text("test.conf", text), &loaded, &problem) < 0)
+	if (loaded_new(&(struct config_source){.path = pki_write_text("test.conf", text)}, &loaded,
+		       &problem) < 0)
 		fail_msg("%s", problem.text);
 	return 0;
 }

@@ -103,7 +103,8 @@ static void judge(const char *lines, const struct pki_entity *entity, struct ocs
 	snprintf(text, sizeof(text),
 		 "[daemon]\nuser = 65534\n[profile p]\nrole = client\ntrust = trust.pem\n%s",
 		 lines);
-	if (loaded_new(pki_write_text("test.conf", text), &loaded, &problem) < 0)
+	if (loaded_new(&(struct config_source){.path = pki_write_text("test.conf", text)}, &loaded,
+		       &problem) < 0)
 		fail_msg("%s", problem.text);
 	decision.profile = &loaded->profiles[0];
 	if (wish) {
@@ -262,7 +263,8 @@ static void resumed_sessions_are_judged_by_what_came_first(void **state)
 	(void)state;
 	pki_write_text("test.conf", "[daemon]\nuser = 65534\n[profile p]\nrole = client\n"
 				    "trust = trust.pem\nrevocation = require\n");
-	if (loaded_new(pki_path("test.conf"), &loaded, &problem) < 0)
+	if (loaded_new(&(struct config_source){.path = pki_path("test.conf")}, &loaded, &problem) <
+	    0)
 		fail_msg("%s", problem.text);
 	decision.profile = &loaded->profiles[0];
 	assert_int_equal(gnutls_session_ticket_key_generate(&ticket_key), 0);

@@ -159,7 +159,8 @@ static struct loaded *load(const char *lines)
 	char text[1024];
 
 	snprintf(text, sizeof(text), "[daemon]\nuser = 65534\n[profile p]\n%s", lines);
-	if (loaded_new(pki_write_text("test.conf", text), &loaded, &problem) < 0)
+	if (loaded_new(&(struct config_source){.path = pki_write_text("test.conf", text)}, &loaded,
+		       &problem) < 0)
 		fail_msg("%s", problem.text);
 	return loaded;
 }

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Tells the kernel's consumers apart. Looks at the request and at the name of its keyring; never gives a
+// request to a profile that trusts whom its consumer does not.
+#include "consumer.h"
+
+#include <string.h>
+
+#include "keyring.h"
+
+// Consumers that have a key of their own in [kernel].
+static bool keyring_is_known(const char *name)
+{
+	return !strcmp(name, ".nfs") || !strcmp(name, ".nfsd") || !strcmp(name, ".nvme");
+}
+
+static const struct config_keyring *keyring_lookup(const struct config_kernel *kernel,
+						   const char *name)
+{
+	for (size_t i = 0; i < kernel->keyring_count; i++)
+		if (!strcmp(kernel->keyrings[i].name, name))
+			return &kernel->keyrings[i];
+	return NULL;
+}
+
+static const char *by_question(const struct config_kernel *kernel,
+			       const struct upcall_request *request, struct problem *problem)
+{
+	const char *profile;
+
+	if (request->authentication == UPCALL_PSK) {
+		problem_set(problem,
+			    "it wants a pre-shared key, which no consumer in [kernel] has");
+		return NULL;
+	}
+	profile = kernel->profiles[request->is_server ? CONFIG_CONSUMER_NFSD : CONFIG_CONSUMER_NFS];
+	if (!profile)
+		problem_set(problem, "[kernel] has no profile for this consumer; add \"%s\"",
+			    config_consumer_word(request->is_server ? CONFIG_CONSUMER_NFSD
+								    : CONFIG_CONSUMER_NFS));
+	return profile;
+}
+
+const char *consumer_profile(const struct config_kernel *kernel,
+			     const struct upcall_request *request, struct problem *problem)
+{
+	const struct config_keyring *keyring;
+	char name[KEYRING_NAME_SIZE];
+
+	if (request->keyring == 0)
+		return by_question(kernel, request, problem);
+	if (keyring_name(request->keyring, name) < 0) {
+		problem_set(problem, "its keyring %d cannot be looked at", request->keyring);
+		return NULL;
+	}
+	keyring = keyring_lookup(kernel, name);
+	if (keyring)
+		return keyring->profile;
+	// A host of NVMe/TCP may be given any keyring; who has its keys is who may ask.
+	if (keyring_is_known(name) || request->authentication == UPCALL_PSK)
+		return by_question(kernel, request, problem);
+	problem_set(problem,
+		    "its keyring is \"%s\", for which [kernel] has no profile; add \"keyring = %s"
+		    " PROFILE\"",
+		    name, name);
+	return NULL;
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Finds keyrings of the kernel, and links them to this process, which alone lets it read keys of others.
+// Never makes or changes a key.
+#include "keyring.h"
+
+#include <errno.h>
+#include <keyutils.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+	const char *word;
+	key_serial_t serial;
+} specials[] = {
+    {"@t", KEY_SPEC_THREAD_KEYRING},        {"@p", KEY_SPEC_THREAD_KEYRING},
+    {"@s", KEY_SPEC_SESSION_KEYRING},       {"@u", KEY_SPEC_USER_KEYRING},
+    {"@us", KEY_SPEC_USER_SESSION_KEYRING}, {NULL, 0},
+};
+
+int keyring_find(const char *what, const char *name, int32_t *ret_serial, struct problem *problem)
+{
+	const char *description = name;
+	key_serial_t ring = 0;
+	char *end;
+	long number;
+
+	for (size_t i = 0; specials[i].word; i++)
+		if (!strcmp(name, specials[i].word)) {
+			*ret_serial = specials[i].serial;
+			return 0;
+		}
+	number = strtol(name, &end, 0);
+	if (*name >= '0' && *name <= '9' && !*end && number > 0 && number <= INT32_MAX) {
+		*ret_serial = (int32_t)number;
+		return 0;
+	}
+	if (!strncmp(name, "%:", 2))
+		description = name + 2;
+	else if (!strncmp(name, "%keyring:", 9))
+		description = name + 9;
+	ring = find_key_by_type_and_desc("keyring", description, 0);
+	if (ring <= 0)
+		return problem_set(problem,
+				   "%s \"%s\": there is no such keyring, or the daemon may not see"
+				   " it (keyctl show, /proc/keys)",
+				   what, name);
+	*ret_serial = ring;
+	return 0;
+}
+
+// "type;uid;gid;permissions;description"
+int keyring_name(int32_t serial, char ret_name[KEYRING_NAME_SIZE])
+{
+	char *text = NULL, *name;
+	int error = -1;
+
+	if (keyctl_describe_alloc(serial, &text) < 0)
+		return -1;
+	name = strrchr(text, ';');
+	if (name && !strncmp(text, "keyring;", 8) && strlen(name + 1) < KEYRING_NAME_SIZE) {
+		memcpy(ret_name, name + 1, strlen(name + 1) + 1);
+		error = 0;
+	}
+	free(text);
+	return error;
+}
+
+int keyring_link(const char *what, const char *name, struct problem *problem)
+{
+	int32_t serial;
+
+	if (keyring_find(what, name, &serial, problem) < 0)
+		return -1;
+	if (keyctl_link(serial, KEY_SPEC_PROCESS_KEYRING) < 0)
+		return problem_set(problem, "%s \"%s\" cannot be linked to the daemon: %s", what,
+				   name, strerror(errno));
+	return 0;
+}
+
+void keyring_link_known(void)
+{
+	static const char *const known[] = {".nfs", ".nfsd", ".nvme"};
+	struct problem ignored = {""};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		keyring_link("", known[i], &ignored);
+}
