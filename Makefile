@@ -55,6 +55,7 @@ packages = $(shell $(PKG_CONFIG) $(1) $(2))
 LIBRARY := $(patsubst %.c,$(B)/obj/%.o,$(wildcard libhandshake/*.c))
 DAEMON := $(patsubst %.c,$(B)/obj/%.o,$(wildcard daemon/*.c)) $(B)/obj/libhandshake/message.o
 TOOLS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/*.c)) $(B)/obj/libhandshake/message.o
+PERF := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/perf/*.c) tools/options.c)
 UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.c))
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz-*.c))
@@ -63,7 +64,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz-*.c)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
-all: $(B)/bin/handshaked $(B)/bin/handshake $(B)/lib/libhandshake.a $(B)/lib/libhandshake.so.1
+all: $(B)/bin/handshaked $(B)/bin/handshake $(B)/bin/handshake-perf $(B)/lib/libhandshake.a $(B)/lib/libhandshake.so.1
 
 help:
 	@echo "make          builds $(B)/bin and $(B)/lib (SANITIZE=address|thread, VARIANT=newest: in build-…)"
@@ -97,6 +98,11 @@ $(B)/bin/handshaked: $(DAEMON)
 $(B)/bin/handshake: $(TOOLS) $(B)/lib/libhandshake.a
 	@mkdir -p $(@D); echo "  LD $@"
 	$(Q)$(CC) -o $@ $^ $(ALL_LDFLAGS) -pie $(call packages,--libs,$(TOOLS_PACKAGES)) -ldl
+
+# A load and what to compare with link the TLS library; the command does not.
+$(B)/bin/handshake-perf: $(PERF) $(B)/lib/libhandshake.a
+	@mkdir -p $(@D); echo "  LD $@"
+	$(Q)$(CC) -o $@ $^ $(ALL_LDFLAGS) -pie $(call packages,--libs,gnutls jansson) -lm -lpthread
 
 # One object, so that nothing but the interface can be linked with.
 $(B)/lib/libhandshake.a: $(LIBRARY)
@@ -163,6 +169,7 @@ bench:
 install: all
 	install -D -m 755 $(B)/bin/handshaked $(DESTDIR)$(PREFIX)/sbin/handshaked
 	install -D -m 755 $(B)/bin/handshake $(DESTDIR)$(PREFIX)/bin/handshake
+	install -D -m 755 $(B)/bin/handshake-perf $(DESTDIR)$(PREFIX)/bin/handshake-perf
 	install -D -m 755 $(B)/lib/libhandshake.so.1 $(DESTDIR)$(LIBDIR)/libhandshake.so.1
 	ln -sf libhandshake.so.1 $(DESTDIR)$(LIBDIR)/libhandshake.so
 	install -D -m 644 $(B)/lib/libhandshake.a $(DESTDIR)$(LIBDIR)/libhandshake.a

@@ -15,8 +15,15 @@ _handshake()
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
 		mapfile -t COMPREPLY < <(compgen -W \
-			'serve connect trace status doctor --help --version' -- "$word")
+			'serve connect trace status perf doctor --help --version' -- "$word")
 		return
+	fi
+	if [[ $subcommand == perf ]]; then
+		if ((COMP_CWORD == 2)); then
+			mapfile -t COMPREPLY < <(compgen -W 'rate --help' -- "$word")
+			return
+		fi
+		subcommand=${COMP_WORDS[2]}
 	fi
 	# A file behind it for connect, nothing for serve.
 	[[ $subcommand$before == connect--early-data ]] && before=--svg
@@ -34,7 +41,24 @@ _handshake()
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		return
 		;;
-	--socket | --log | --svg)
+	--kinds)
+		mapfile -t COMPREPLY < <(compgen -W 'full resumed mutual' -- "$word")
+		return
+		;;
+	--until)
+		mapfile -t COMPREPLY < <(compgen -W 'close answer response handshake' -- "$word")
+		return
+		;;
+	--tls)
+		mapfile -t COMPREPLY < <(compgen -W '1.3 1.2' -- "$word")
+		return
+		;;
+	--target)
+		mapfile -t COMPREPLY < <(compgen -A hostname -S : -- "$word")
+		compopt -o nospace
+		return
+		;;
+	--socket | --log | --svg | --certificate | --private-key)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
@@ -51,7 +75,9 @@ _handshake()
 		mapfile -t COMPREPLY < <(compgen -W 'http/1.1 h2' -- "$word")
 		return
 		;;
-	--listen | --timeout | --timeout-ms | --update-after | --psk-identity | --peer-name | --watch | --peer | --count)
+	--listen | --timeout | --timeout-ms | --update-after | --psk-identity | --peer-name | --watch | --peer | --count | \
+		--name | --cipher | --priorities | --at-once | --runs | --seconds | --handshakes | --warm-up | \
+		--threads | --silent | --pids)
 		return
 		;;
 	esac
@@ -75,6 +101,11 @@ _handshake()
 		;;
 	status)
 		options='--json --watch --socket --help'
+		;;
+	rate)
+		options='--target --name --kinds --tls --cipher --priorities --certificate --private-key
+			--at-once --runs --seconds --handshakes --warm-up --threads --silent --until --timeout
+			--pids --json --quiet --help'
 		;;
 	doctor)
 		options='--json --socket --help'

@@ -15,6 +15,7 @@ enum tool_exit {
 /* Each takes argv from its own name on and returns an exit status. */
 int serve_main(int argc, char **argv);
 int connect_main(int argc, char **argv);
+int perf_main(int argc, char **argv);
 int doctor_main(int argc, char **argv);
 int status_main(int argc, char **argv);
 int trace_main(int argc, char **argv);

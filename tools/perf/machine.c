@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The statement of conditions. Reads /proc and asks the kernel; never says what it did not read there.
+ */
+#include "machine.h"
+
+#include <gnutls/gnutls.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+static void processor_read(char *text, size_t size)
+{
+	FILE *file = fopen("/proc/cpuinfo", "re");
+	char line[512];
+
+	while (file && fgets(line, sizeof(line), file)) {
+		char *value = strstr(line, ": ");
+
+		if (strncmp(line, "model name", 10) == 0 && value) {
+			value[strcspn(value, "\n")] = '\0';
+			snprintf(text, size, "%s", value + 2);
+			break;
+		}
+	}
+	if (file)
+		fclose(file);
+}
+
+json_t *machine_describe(void)
+{
+	struct utsname system = {.release = ""};
+	char processor[256] = "";
+	double load = 0;
+
+	uname(&system);
+	snprintf(processor, sizeof(processor), "%s", system.machine);
+	processor_read(processor, sizeof(processor));
+	if (getloadavg(&load, 1) < 1)
+		load = 0;
+	return json_pack("{s:s, s:s, s:i, s:f, s:s, s:s, s:b}", "kernel", system.release,
+			 "processor", processor, "processors", (int)sysconf(_SC_NPROCESSORS_ONLN),
+			 "load", load, "gnutls", gnutls_check_version(NULL), "handshake", VERSION,
+			 "kernel-tls", access("/proc/net/tls_stat", R_OK) == 0);
+}
+
+void machine_show(FILE *stream, const json_t *machine)
+{
+	const char *kernel = "", *processor = "", *gnutls = "";
+	int processors = 0, kernel_tls = 0;
+	double load = 0;
+
+	json_unpack((json_t *)machine, "{s:s, s:s, s:i, s:F, s:s, s:b}", "kernel", &kernel,
+		    "processor", &processor, "processors", &processors, "load", &load, "gnutls",
+		    &gnutls, "kernel-tls", &kernel_tls);
+	fprintf(stream, "Linux %s, %s, %d processor%s, load %.1f; GnuTLS %s; %s\n", kernel,
+		processor, processors, processors == 1 ? "" : "s", load, gnutls,
+		kernel_tls ? "kernel TLS" : "no kernel TLS");
+}
+
+json_t *machine_tls_counters(void)
+{
+	FILE *file = fopen("/proc/net/tls_stat", "re");
+	json_t *counters = file ? json_object() : json_null();
+	unsigned long long value;
+	char name[64];
+
+	while (file && fscanf(file, "%63s %llu", name, &value) == 2)
+		json_object_set_new(counters, name, json_integer((json_int_t)value));
+	if (file)
+		fclose(file);
+	return counters;
+}
+
+json_t *machine_tls_difference(const json_t *before, const json_t *after)
+{
+	json_t *difference = json_object();
+	const char *name;
+	json_t *value;
+
+	json_object_foreach((json_t *)after, name, value)
+	{
+		json_int_t moved =
+		    json_integer_value(value) - json_integer_value(json_object_get(before, name));
+
+		if (moved)
+			json_object_set_new(difference, name, json_integer(moved));
+	}
+	return difference;
+}

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The options of "handshake perf rate". Touches argv and, to refuse, stderr.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "../options.h"
+#include "../tool.h"
+#include "rate.h"
+
+#define TOOL "handshake perf rate"
+
+const struct rate_kind rate_kinds[] = {
+    {.name = "full", .groups = "", .what = "with a certificate"},
+    {.name = "resumed", .resume = true, .groups = "", .what = "with the ticket of the one before"},
+    {.name = "mutual", .mutual = true, .groups = "", .what = "the client shows a certificate too"},
+};
+const size_t rate_kind_count = sizeof(rate_kinds) / sizeof(rate_kinds[0]);
+
+enum {
+	OPTION_TARGET = 256,
+	OPTION_NAME,
+	OPTION_KINDS,
+	OPTION_AT_ONCE,
+	OPTION_RUNS,
+	OPTION_SECONDS,
+	OPTION_HANDSHAKES,
+	OPTION_WARM_UP,
+	OPTION_THREADS,
+	OPTION_SILENT,
+	OPTION_UNTIL,
+	OPTION_TLS,
+	OPTION_CIPHER,
+	OPTION_PRIORITIES,
+	OPTION_PIDS,
+	OPTION_TIMEOUT,
+	OPTION_CERTIFICATE,
+	OPTION_KEY,
+	OPTION_JSON,
+	OPTION_QUIET,
+};
+
+static const struct option longs[] = {
+    {"target", required_argument, NULL, OPTION_TARGET},
+    {"name", required_argument, NULL, OPTION_NAME},
+    {"kinds", required_argument, NULL, OPTION_KINDS},
+    {"at-once", required_argument, NULL, OPTION_AT_ONCE},
+    {"runs", required_argument, NULL, OPTION_RUNS},
+    {"seconds", required_argument, NULL, OPTION_SECONDS},
+    {"handshakes", required_argument, NULL, OPTION_HANDSHAKES},
+    {"warm-up", required_argument, NULL, OPTION_WARM_UP},
+    {"threads", required_argument, NULL, OPTION_THREADS},
+    {"silent", required_argument, NULL, OPTION_SILENT},
+    {"until", required_argument, NULL, OPTION_UNTIL},
+    {"tls", required_argument, NULL, OPTION_TLS},
+    {"cipher", required_argument, NULL, OPTION_CIPHER},
+    {"priorities", required_argument, NULL, OPTION_PRIORITIES},
+    {"pids", required_argument, NULL, OPTION_PIDS},
+    {"timeout", required_argument, NULL, OPTION_TIMEOUT},
+    {"certificate", required_argument, NULL, OPTION_CERTIFICATE},
+    {"private-key", required_argument, NULL, OPTION_KEY},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"quiet", no_argument, NULL, OPTION_QUIET},
+    {"help", no_argument, NULL, 'h'},
+    {0},
+};
+
+static const char usage[] =
+    "Usage: handshake perf rate --target HOST:PORT [OPTIONS...]\n\n"
+    "What is measured:\n"
+    "  --target HOST:PORT    any TLS server; nothing is asked of it but TLS\n"
+    "  --name NAME           the server name to send (default: HOST, unless it is an address)\n"
+    "  --kinds LIST          of full, resumed, mutual (default: full)\n"
+    "  --tls 1.2|1.3         the version (default: 1.3)\n"
+    "  --cipher NAME         the cipher as GnuTLS calls it (default: AES-128-GCM)\n"
+    "  --priorities STRING   GnuTLS's, in place of the two\n"
+    "  --certificate FILE, --private-key FILE\n"
+    "                        what a client shows in \"mutual\" (PEM)\n"
+    "How:\n"
+    "  --at-once LIST        handshakes under way at once (default: 16)\n"
+    "  --runs N              of each case, in turns, after one that does not count (default: 5)\n"
+    "  --seconds N           each run, once all are active (default: 3)\n"
+    "  --handshakes N        each run, instead\n"
+    "  --warm-up TIME        before that, at least (default: 500ms)\n"
+    "  --threads N           of the load (default: one for each processor)\n"
+    "  --silent N            connections that say nothing, beside them\n"
+    "  --until WORD          a connection ends when the server closes it (close), when it does so\n"
+    "                        after close_notify (answer, the default) or after its answer to an\n"
+    "                        HTTP request (response), or with the client's handshake (handshake)\n"
+    "  --timeout TIME        for one connection (default: 10s)\n"
+    "  --pids PID,PID,...    processes whose CPU time is the server's\n"
+    "What is told:\n"
+    "  --json                every run, as JSON\n"
+    "  --quiet               no display while it runs\n";
+
+/* A list of numbers. 0 or -1. */
+static int read_at_once(struct rate_options *options, const char *text,
+			struct options_problem *problem)
+{
+	char copy[256], *rest = copy, *word;
+
+	snprintf(copy, sizeof(copy), "%s", text);
+	options->at_once_count = 0;
+	while ((word = strsep(&rest, ","))) {
+		uint64_t number;
+
+		if (options->at_once_count == RATE_LIST_MAX) {
+			snprintf(problem->text, sizeof(problem->text),
+				 "\"%.200s\" has more than %d numbers", text, RATE_LIST_MAX);
+			return -1;
+		}
+		if (options_read_number(word, 1, 20000, &number, problem) < 0)
+			return -1;
+		options->at_once[options->at_once_count++] = (unsigned)number;
+	}
+	return 0;
+}
+
+static int read_kinds(struct rate_options *options, const char *text,
+		      struct options_problem *problem)
+{
+	char copy[256], *rest = copy, *word;
+
+	snprintf(copy, sizeof(copy), "%s", text);
+	options->kind_count = 0;
+	while ((word = strsep(&rest, ","))) {
+		size_t i = 0;
+
+		while (i < rate_kind_count && strcmp(rate_kinds[i].name, word) != 0)
+			i++;
+		if (i == rate_kind_count || options->kind_count == RATE_LIST_MAX) {
+			snprintf(problem->text, sizeof(problem->text),
+				 "\"%.100s\" in \"%.150s\" is no kind of handshake", word, text);
+			return -1;
+		}
+		options->kinds[options->kind_count++] = &rate_kinds[i];
+	}
+	return 0;
+}
+
+/* One of the words; -1: none of them. */
+static int read_word(const char *text, const char *const *words, int count,
+		     struct options_problem *problem)
+{
+	for (int i = 0; i < count; i++)
+		if (strcmp(text, words[i]) == 0)
+			return i;
+	snprintf(problem->text, sizeof(problem->text), "\"%.100s\" is none of what there is", text);
+	return -1;
+}
+
+static int read_seconds(const char *text, double *ret_seconds, struct options_problem *problem)
+{
+	uint64_t ms;
+
+	if (options_read_time(text, 1000, 1, 3600000, &ms, problem) < 0)
+		return -1;
+	*ret_seconds = (double)ms / 1000;
+	return 0;
+}
+
+/* 0 or -1: problem says why. */
+static int read_number(const char *text, uint64_t most, unsigned *ret_number,
+		       struct options_problem *problem)
+{
+	uint64_t number;
+
+	if (options_read_number(text, 1, most, &number, problem) < 0)
+		return -1;
+	*ret_number = (unsigned)number;
+	return 0;
+}
+
+static int option_apply(struct rate_options *options, int option, const char *value,
+			struct options_problem *problem)
+{
+	static const char *const ends[] = {"close", "answer", "response", "handshake"};
+	static const char *const versions[] = {"1.2", "1.3"};
+	struct cpu_parts parts = {.count = 0};
+	int word;
+
+	switch (option) {
+	case OPTION_TARGET:
+		options->target = value;
+		return 0;
+	case OPTION_NAME:
+		options->server_name = value;
+		return 0;
+	case OPTION_KINDS:
+		return read_kinds(options, value, problem);
+	case OPTION_AT_ONCE:
+		return read_at_once(options, value, problem);
+	case OPTION_RUNS:
+		return read_number(value, RATE_RUNS_MAX, &options->runs, problem);
+	case OPTION_SECONDS:
+		return read_seconds(value, &options->seconds, problem);
+	case OPTION_HANDSHAKES:
+		return options_read_number(value, 1, 100000000, &options->handshakes, problem);
+	case OPTION_WARM_UP:
+		return read_seconds(value, &options->warm_up, problem);
+	case OPTION_THREADS:
+		return read_number(value, 256, &options->threads, problem);
+	case OPTION_SILENT:
+		return read_number(value, 20000, &options->silent, problem);
+	case OPTION_UNTIL:
+		word = read_word(value, ends, 4, problem);
+		options->end = word < 0 ? LOAD_UNTIL_ANSWER : (enum load_end)word;
+		return word < 0 ? -1 : 0;
+	case OPTION_TLS:
+		options->tls = value;
+		return read_word(value, versions, 2, problem) < 0 ? -1 : 0;
+	case OPTION_CIPHER:
+		options->cipher = value;
+		return 0;
+	case OPTION_PRIORITIES:
+		options->priorities = value;
+		return 0;
+	case OPTION_PIDS:
+		options->pids = value;
+		if (cpu_parts_add_list(&parts, value, "server") == 0)
+			return 0;
+		snprintf(problem->text, sizeof(problem->text),
+			 "\"%.100s\" is no list of process ids", value);
+		return -1;
+	case OPTION_TIMEOUT:
+		return read_seconds(value, &options->timeout, problem);
+	case OPTION_CERTIFICATE:
+		options->certificate = value;
+		return 0;
+	case OPTION_KEY:
+		options->private_key = value;
+		return 0;
+	case OPTION_JSON:
+		options->json = true;
+		return 0;
+	default:
+		options->quiet = true;
+		return 0;
+	}
+}
+
+static int options_judge(const struct rate_options *options)
+{
+	bool mutual = false;
+
+	for (unsigned i = 0; i < options->kind_count; i++)
+		mutual = mutual || options->kinds[i]->mutual;
+	if (!options->target)
+		return options_refuse(TOOL, "there is no --target to measure");
+	if (!options->certificate != !options->private_key)
+		return options_refuse(TOOL, "--certificate and --private-key belong together");
+	if (mutual && !options->certificate)
+		return options_refuse(
+		    TOOL, "a client of \"mutual\" needs a --certificate and its --private-key");
+	return TOOL_OK;
+}
+
+int rate_options_read(struct rate_options *options, int argc, char **argv, bool *ret_help)
+{
+	struct options_problem problem;
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	int option;
+
+	*ret_help = false;
+	*options = (struct rate_options){
+	    .kinds = {&rate_kinds[0]},
+	    .kind_count = 1,
+	    .at_once = {16},
+	    .at_once_count = 1,
+	    .runs = 5,
+	    .threads = processors < 1 ? 1 : (unsigned)processors,
+	    .seconds = 3,
+	    .warm_up = 0.5,
+	    .timeout = 10,
+	    .tls = "1.3",
+	    .cipher = "AES-128-GCM",
+	    .end = LOAD_UNTIL_ANSWER,
+	};
+	while ((option = options_next(TOOL, argc, argv, longs)) != -1) {
+		if (option == '?')
+			return TOOL_USAGE;
+		if (option == 'h') {
+			fputs(usage, stdout);
+			*ret_help = true;
+			return TOOL_OK;
+		}
+		if (option_apply(options, option, optarg, &problem) < 0)
+			return options_refuse(TOOL, "%s", problem.text);
+	}
+	if (optind < argc)
+		return options_refuse(TOOL, "there is nothing to do with \"%s\"", argv[optind]);
+	return options_judge(options);
+}
