@@ -40,6 +40,7 @@ struct handshake_task {
 	struct event *readiness; /* of the socket */
 	struct event *deadline;
 	uint64_t started; /* CLOCK_MONOTONIC, microseconds */
+	struct phases phases;
 	bool begun;
 	bool complete;  /* the handshake, but for what is held for sending */
 	bool installed; /* the traffic keys are where records move from now on */
@@ -103,10 +104,16 @@ static void task_tell_trace(struct handshake_task *task)
 	task->trace = task->transport.trace = task->session.trace = NULL;
 }
 
+static void task_tell_times(struct handshake_task *task)
+{
+	task->outcome.microseconds = phases_end(&task->phases);
+	memcpy(task->outcome.phases, task->phases.spent, sizeof(task->outcome.phases));
+}
+
 static void task_end(struct handshake_task *task)
 {
 	task->outcome.state = final_state(task);
-	task->outcome.microseconds = now_microseconds() - task->started;
+	task_tell_times(task);
 	task_tell_trace(task);
 	task_release(task);
 	task->done(task->context, &task->outcome);
@@ -309,6 +316,7 @@ static void task_finish(struct handshake_task *task)
 {
 	struct traffic_keys keys;
 
+	phases_enter(&task->phases, PHASE_KEYS);
 	session_describe(&task->session, &task->outcome);
 	if (early_data_describe(&task->session.early, &task->outcome) < 0 ||
 	    task_export(task, &keys) < 0) {
@@ -335,6 +343,7 @@ static void task_wait(struct handshake_task *task)
 {
 	short direction = transport_holds(&task->transport) ? EV_WRITE : EV_READ;
 
+	phases_enter(&task->phases, PHASE_PEER);
 	event_assign(task->readiness, event_get_base(task->readiness), task->fd, direction,
 		     event_get_callback(task->readiness), task);
 	if (event_add(task->readiness, NULL) == 0)
@@ -394,8 +403,10 @@ static void task_step(struct handshake_task *task, const int *signed_result)
 		task->complete = error == 1;
 	}
 	/* task_signed() goes on; until then the socket is not watched. */
-	if (error == TASK_SIGNING)
+	if (error == TASK_SIGNING) {
+		phases_enter(&task->phases, PHASE_SIGNER);
 		return;
+	}
 	if (error < 0) {
 		task_fail(task, error);
 		return;
@@ -411,7 +422,10 @@ static void task_step(struct handshake_task *task, const int *signed_result)
 
 static void task_signed(void *context, int result)
 {
-	task_step(context, &result);
+	struct handshake_task *task = context;
+
+	phases_wake(&task->phases, task->surroundings->base);
+	task_step(task, &result);
 }
 
 static void task_begin(struct handshake_task *task)
@@ -421,9 +435,11 @@ static void task_begin(struct handshake_task *task)
 	int error;
 
 	task->begun = true;
-	if (task_attach(task) < 0 ||
-	    session_open(&task->session, &task->decision, task->surroundings, only,
-			 &task->transport, &task->outcome.failure) < 0) {
+	phases_enter(&task->phases, PHASE_KEYS);
+	error = task_attach(task);
+	phases_enter(&task->phases, PHASE_COMPUTATION);
+	if (error < 0 || session_open(&task->session, &task->decision, task->surroundings, only,
+				      &task->transport, &task->outcome.failure) < 0) {
 		task_end(task);
 		return;
 	}
@@ -445,6 +461,7 @@ static void task_ready(evutil_socket_t fd, short what, void *context)
 
 	(void)fd;
 	(void)what;
+	phases_wake(&task->phases, task->surroundings->base);
 	if (task->begun)
 		task_step(task, NULL);
 	else
@@ -534,7 +551,8 @@ struct handshake_task *handshake_task_start(const struct handshake_surroundings 
 	task->fd = fd;
 	task->done = done;
 	task->context = context;
-	task->started = now_microseconds();
+	phases_start(&task->phases);
+	task->started = task->phases.since;
 	task->signing.signing = surroundings->signing;
 	task->signing.resumed = task_signed;
 	task->signing.context = task;
@@ -564,7 +582,7 @@ enum outcome_state handshake_task_cancel(struct handshake_task *task)
 	task_abandon(task);
 	state = final_state(task);
 	task->outcome.state = state == OUTCOME_ESTABLISHED ? OUTCOME_POISONED : state;
-	task->outcome.microseconds = now_microseconds() - task->started;
+	task_tell_times(task);
 	outcome_fail(&task->outcome, FAILURE_CANCELLED, true, "The handshake was given up");
 	task_tell_trace(task);
 	task_release(task);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "handshake-protocol.h"
+#include "phases.h"
 
 enum outcome_state {
 	OUTCOME_UNTOUCHED,
@@ -80,6 +81,7 @@ struct outcome {
 	const char *receive;
 	char records_reason[256]; /* "" with kernel */
 	uint64_t microseconds;
+	uint64_t phases[PHASE_COUNT]; /* microseconds; their sum is the above */
 	struct identity identity;
 	char token[TOKEN_TEXT_SIZE];   /* "": none */
 	const char *early_data;        /* "accepted", "rejected"; NULL: none was offered */

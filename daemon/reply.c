@@ -114,6 +114,19 @@ static void add_identity(struct message_writer *writer, const struct identity *i
 		add(writer, HANDSHAKE_KEY_PEER_IDENTITY, identity->names[i]);
 }
 
+/* In the order of enum phase. */
+static void add_phases(struct message_writer *writer, const uint64_t *phases)
+{
+	static const char *const keys[PHASE_COUNT] = {
+	    HANDSHAKE_KEY_TIME_QUEUE_US,       HANDSHAKE_KEY_TIME_PEER_US,
+	    HANDSHAKE_KEY_TIME_COMPUTATION_US, HANDSHAKE_KEY_TIME_SIGNER_US,
+	    HANDSHAKE_KEY_TIME_KEYS_US,
+	};
+
+	for (int i = 0; i < PHASE_COUNT; i++)
+		message_add_number(writer, keys[i], phases[i]);
+}
+
 static void add_established(struct message_writer *writer, const struct outcome *outcome,
 			    unsigned name_count)
 {
@@ -132,6 +145,7 @@ static void add_established(struct message_writer *writer, const struct outcome 
 	add(writer, HANDSHAKE_KEY_EARLY_DATA, outcome->early_data);
 	add(writer, HANDSHAKE_KEY_EARLY_DATA_REASON, outcome->early_data_reason);
 	message_add_number(writer, HANDSHAKE_KEY_HANDSHAKE_US, outcome->microseconds);
+	add_phases(writer, outcome->phases);
 	add(writer, HANDSHAKE_KEY_TOKEN, outcome->token);
 	add(writer, HANDSHAKE_KEY_PSK_IDENTITY, outcome->psk_identity);
 	add_identity(writer, &outcome->identity, name_count, outcome->psk_identity[0] != '\0');

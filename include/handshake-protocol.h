@@ -85,7 +85,13 @@
 #define HANDSHAKE_KEY_RECORDS_REASON "records-reason" /* why not the kernel; absent with kernel */
 #define HANDSHAKE_KEY_RESUMED        "resumed"        /* yes | no */
 #define HANDSHAKE_KEY_HANDSHAKE_US   "handshake-us" /* microseconds from request to keys installed */
-#define HANDSHAKE_KEY_PEER           "peer" /* on a connection: ADDRESS:PORT, [ADDRESS6]:PORT */
+/* The parts of these, in microseconds: they add up to them. */
+#define HANDSHAKE_KEY_TIME_QUEUE_US       "time-queue-us"       /* behind others in the worker */
+#define HANDSHAKE_KEY_TIME_PEER_US        "time-peer-us"        /* waiting for the peer */
+#define HANDSHAKE_KEY_TIME_COMPUTATION_US "time-computation-us" /* the worker's own */
+#define HANDSHAKE_KEY_TIME_SIGNER_US      "time-signer-us"      /* waiting for the signer */
+#define HANDSHAKE_KEY_TIME_KEYS_US        "time-keys-us" /* taking keys out and installing them */
+#define HANDSHAKE_KEY_PEER                "peer" /* on a connection: ADDRESS:PORT, [ADDRESS6]:PORT */
 /* Early data (RFC 8446, 2.3); absent where none was offered. What was rejected is not in the stream: who
  * sent it sends it again. */
 #define HANDSHAKE_KEY_EARLY_DATA "early-data" /* accepted | rejected */

@@ -115,8 +115,16 @@ void display_result(FILE *stream, const struct handshake *handshake)
 /* Keys that the protocol marks "repeated" are arrays even when they come once. */
 static int object_add(json_t *object, const char *key, const char *value)
 {
-	static const char *const numbers[] = {HANDSHAKE_KEY_ID, HANDSHAKE_KEY_HANDSHAKE_US,
-					      HANDSHAKE_KEY_ALERT_NUMBER};
+	static const char *const numbers[] = {
+	    HANDSHAKE_KEY_ID,
+	    HANDSHAKE_KEY_HANDSHAKE_US,
+	    HANDSHAKE_KEY_ALERT_NUMBER,
+	    HANDSHAKE_KEY_TIME_QUEUE_US,
+	    HANDSHAKE_KEY_TIME_PEER_US,
+	    HANDSHAKE_KEY_TIME_COMPUTATION_US,
+	    HANDSHAKE_KEY_TIME_SIGNER_US,
+	    HANDSHAKE_KEY_TIME_KEYS_US,
+	};
 	json_t *array, *text = NULL;
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)

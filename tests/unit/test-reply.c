@@ -70,6 +70,7 @@ static void outcome_establish(void)
 	strcpy(outcome.group, "X25519");
 	outcome.transmit = outcome.receive = "kernel";
 	outcome.microseconds = 1234;
+	memcpy(outcome.phases, (uint64_t[PHASE_COUNT]){1, 1200, 30, 0, 3}, sizeof(outcome.phases));
 }
 
 static void a_failure_tells_class_sentence_alert_and_verification(void **state)
@@ -131,6 +132,11 @@ static void what_is_unknown_is_not_said(void **state)
 	said("version", "TLS1.3");
 	said("suite", "TLS_AES_128_GCM_SHA256");
 	said("handshake-us", "1234");
+	said("time-queue-us", "1");
+	said("time-peer-us", "1200");
+	said("time-computation-us", "30");
+	said("time-signer-us", "0");
+	said("time-keys-us", "3");
 	said("resumed", "no");
 	said("peer-authenticated", "no");
 	assert_null(message_get(&message, "alpn", 0));
