@@ -3,6 +3,7 @@
 // so that one run tells all. Looks only; starts, changes and contacts nothing.
 #include "check.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "certificate-list.h"
 #include "keyring.h"
 #include "loaded.h"
+#include "network.h"
 #include "offload-kernel.h"
 #include "psk.h"
 #include "raw-public-key.h"
@@ -452,6 +454,47 @@ static void check_server(struct report *report, const struct config *config)
 		     name);
 }
 
+static void check_namespace(struct report *report, const char *name)
+{
+	struct network_identity identity;
+	struct problem problem = {};
+	struct upcall *upcall;
+	char path[PATH_MAX];
+
+	network_path(name, path);
+	if (network_identify(path, &identity) == -ENOENT) {
+		tell(report, WARNING,
+		     "[kernel] namespace %s: there is no \"%s\"; it is served when it comes", name,
+		     path);
+		return;
+	}
+	if (network_join(path, &identity, &upcall, &problem) < 0) {
+		tell(report, ERROR, "[kernel] namespace %s: %s", name, problem.text);
+		return;
+	}
+	upcall_free(upcall);
+	tell(report, OK, "[kernel] namespace %s: can be entered", name);
+}
+
+static void check_namespaces(struct report *report, const struct config_kernel *kernel)
+{
+	struct network_identity identity;
+	struct dirent *entry;
+	char path[PATH_MAX];
+	DIR *directory;
+
+	for (size_t i = 0; i < kernel->namespace_count; i++)
+		check_namespace(report, kernel->namespaces[i]);
+	directory = kernel->namespaces_all ? opendir(NETWORK_DIRECTORY) : NULL;
+	while (directory && (entry = readdir(directory))) {
+		network_path(entry->d_name, path);
+		if (entry->d_name[0] != '.' && network_identify(path, &identity) == 0)
+			check_namespace(report, entry->d_name);
+	}
+	if (directory)
+		closedir(directory);
+}
+
 static void check_consumers(struct report *report, const struct config *config)
 {
 	struct problem problem = {};
@@ -471,6 +514,7 @@ static void check_consumers(struct report *report, const struct config *config)
 			tell(report, OK, "[kernel] %s: [profile %s]",
 			     config_consumer_word((enum config_consumer)consumer),
 			     config->kernel.profiles[consumer]);
+	check_namespaces(report, &config->kernel);
 }
 
 // ---- All of it ----

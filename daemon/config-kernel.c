@@ -113,4 +113,5 @@ void config_kernel_done(struct config *config)
 	for (int consumer = 0; consumer < CONFIG_CONSUMERS; consumer++)
 		free(config->kernel.profiles[consumer]);
 	config_keyring_done(config);
+	config_namespaces_done(config);
 }

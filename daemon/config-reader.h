@@ -62,6 +62,7 @@ extern const struct config_key config_kernel_keys[];
 extern const struct config_key config_keyring_keys[]; /* of [kernel] */
 int config_keyring_finish(struct config_reader *reader);
 void config_keyring_done(struct config *config);
+extern const struct config_key config_namespace_keys[]; /* of [kernel], too */
 extern const struct config_key config_resumption_daemon_keys[];
 extern const struct config_key config_signer_daemon_keys[];
 extern const struct config_key config_signer_keys[];
@@ -108,6 +109,7 @@ int config_daemon_finish(struct config_reader *reader);
 void config_kernel_defaults(struct config *config);
 int config_kernel_finish(struct config_reader *reader);
 void config_kernel_done(struct config *config);
+void config_namespaces_done(struct config *config);
 bool config_seen(const struct config_reader *reader, const char *key);
 
 /* Values. Each 0, or -1 with a problem that names reader->word and quotes the value. */

@@ -65,8 +65,12 @@ static const struct config_key *const daemon_tables[] = {
     config_observation_keys,
     NULL,
 };
-static const struct config_key *const kernel_tables[] = {config_kernel_keys, config_keyring_keys,
-							      NULL};
+static const struct config_key *const kernel_tables[] = {
+    config_kernel_keys,
+    config_keyring_keys,
+    config_namespace_keys,
+    NULL,
+};
 static const struct config_key *const profile_tables[] = {
     config_profile_keys,
     config_authentication_keys,

@@ -194,6 +194,9 @@ struct config_kernel {
 	size_t keyring_count;
 	char **links; /* keyrings, by name or number, whose keys requests may name */
 	size_t link_count;
+	char **namespaces; /* beside the daemon's own: names in /run/netns, or paths */
+	size_t namespace_count;
+	bool namespaces_all; /* each that has a name there */
 };
 
 struct config {

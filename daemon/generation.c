@@ -77,6 +77,7 @@ static int worker_start(struct generation *generation, unsigned i, struct proble
 	    .secrets = generation->secrets,
 	    .store_directory = generation->store_directory,
 	    .early_data = generation->early_data,
+	    .networks = generation->netlink ? source_netlink_tally(generation->netlink) : NULL,
 	    .listening_fd = generation->unix_socket->fd,
 	    .relay_socket = relays_socket(generation->relays, i),
 	    .signer_fd = signer_connect(generation->loaded->signer),

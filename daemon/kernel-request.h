@@ -16,6 +16,7 @@ struct kernel_request {
 	char profile[HANDSHAKE_PROFILE_NAME_SIZE];
 	char peer_name[HANDSHAKE_PEER_NAME_SIZE]; /* "": none */
 	uint32_t timeout_ms;                      /* never 0 */
+	char network[64]; /* the namespace's name, for the log; "": the daemon's own */
 };
 
 struct kernel_answer {

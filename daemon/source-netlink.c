@@ -10,48 +10,37 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <unistd.h>
 
 #include "children.h"
 #include "consumer.h"
+#include "kernel-queue.h"
 #include "log.h"
-#include "upcall.h"
+#include "networks.h"
 
 enum {
 	/* The kernel waits this long for its handshakes: 10 s in the NFS client, 5 s in the server, which
 	 * holds a thread meanwhile. Ours end before, so that it hears why. */
 	CLIENT_MS = 9000,
 	SERVER_MS = 4500,
-	MARGIN_MS = 1000, /* of the time that a consumer names */
-	GRACE_MS = 500,   /* what a worker has beyond its own deadline */
-	ACCEPTS_AT_ONCE = 256,
+	MARGIN_MS = 1000,      /* of the time that a consumer names */
+	GRACE_MS = 500,        /* what a worker has beyond its own deadline */
+	ACCEPTS_AT_ONCE = 256, /* rounds of one from each namespace */
 	FAILURES_AT_ONCE = 64,
+
+	TELL_FULL_MS = 10000,
 	RETRY_MS = 50, /* until what no worker could take is offered again */
 };
 
-struct pending {
-	TAILQ_ENTRY(pending) entry;
-	struct kernel_request request;
-	int fd;       /* kept until the answer: it can be given even if the worker dies */
-	pid_t worker; /* 0: waits for one */
-	int64_t deadline;
-};
-
-TAILQ_HEAD(pending_list, pending);
-
 struct source_netlink {
-	struct upcall *upcall;
+	struct networks *networks;
+	struct kernel_queue *queue;
 	struct counters *counters;
 	source_netlink_give *give;
 	void *context;
 	const struct config_kernel *config;
-	struct pending_list waiting; /* in their order */
-	struct pending_list given;
-	unsigned count; /* of both */
 	uint64_t last_id;
-	bool more; /* the kernel may have further ones */
-	bool told_failing;
+	int64_t tell_full_ms; /* not before */
 };
 
 int source_netlink_new(struct counters *counters, source_netlink_give *give, void *context,
@@ -60,19 +49,17 @@ int source_netlink_new(struct counters *counters, source_netlink_give *give, voi
 	struct source_netlink *source = calloc(1, sizeof(*source));
 	int r;
 
-	if (!source) {
+	if (!source || !(source->queue = kernel_queue_new())) {
+		free(source);
 		problem_set(problem, "out of memory");
 		return -ENOMEM;
 	}
-	TAILQ_INIT(&source->waiting);
-	TAILQ_INIT(&source->given);
 	source->counters = counters;
 	source->give = give;
 	source->context = context;
-	source->more = true; /* requests may be older than this agent */
-	r = upcall_new(&source->upcall, problem);
+	r = networks_new(&source->networks, problem);
 	if (r < 0) {
-		free(source);
+		source_netlink_free(source);
 		return r;
 	}
 	*ret_source = source;
@@ -82,76 +69,79 @@ int source_netlink_new(struct counters *counters, source_netlink_give *give, voi
 void source_netlink_configure(struct source_netlink *source, const struct config_kernel *config)
 {
 	source->config = config;
-	source->more = true;
+	networks_configure(source->networks, config);
+}
+
+const struct network_tally *source_netlink_tally(const struct source_netlink *source)
+{
+	return networks_tally(source->networks);
 }
 
 /* ---- The end of a request ------------------------------------------------------------------ */
 
-/* Says DONE, once: nothing else does, but for upcall.c on what it cannot understand. */
-static void pending_end(struct source_netlink *source, struct pending_list *list,
-			struct pending *pending, int status, bool authenticated)
+/* Says DONE, once: nothing else does, but for upcall.c on what it cannot understand. In the namespace that asked:
+ * no other knows of the request. */
+static void pending_end(struct source_netlink *source, struct kernel_pending *pending, int status,
+			bool authenticated)
 {
+	struct network *network = kernel_pending_network(pending);
 	/* What consumers look at is whether there is an identity; this process's keyring has none to
 	 * name, and any number but 0 says "authenticated". */
-	int r = upcall_done(source->upcall, pending->fd, status, authenticated ? 1 : 0);
+	int r = upcall_done(network->upcall, pending->fd, status, authenticated ? 1 : 0);
 
-	if (r < 0 && r != -EBUSY)
+	/* EBUSY: the consumer has given up meanwhile, or another agent has answered. */
+	if (r == -EBUSY)
+		log_debug("nobody waits for the answer to the kernel's request %llu any more",
+			  (unsigned long long)pending->request.id);
+	else if (r < 0)
 		log_error("the kernel did not take the answer to its request %llu: %s",
 			  (unsigned long long)pending->request.id, strerror(-r));
-	TAILQ_REMOVE(list, pending, entry);
-	source->count--;
+	network->numbers.under_way--;
+	*(status == 0 ? &network->numbers.established : &network->numbers.failed) += 1;
+	networks_note(source->networks, network);
 	counters_add(source->counters, COUNTER_KERNEL_UNDER_WAY, -1);
 	counters_add(source->counters,
 		     status == 0 ? COUNTER_KERNEL_ESTABLISHED : COUNTER_KERNEL_FAILED, 1);
 	close(pending->fd);
-	free(pending);
-}
-
-static struct pending *given_find(struct source_netlink *source, pid_t worker, uint64_t id)
-{
-	struct pending *pending = TAILQ_FIRST(&source->given);
-
-	while (pending && (pending->request.id != id || pending->worker != worker))
-		pending = TAILQ_NEXT(pending, entry);
-	return pending;
+	kernel_queue_remove(source->queue, pending);
 }
 
 void source_netlink_answer(struct source_netlink *source, pid_t worker,
 			   const struct kernel_answer *answer)
 {
-	struct pending *pending = given_find(source, worker, answer->id);
+	struct kernel_pending *pending = kernel_queue_find(source->queue, worker, answer->id);
 
 	/* Not known: its time was over, and it has been answered. */
 	if (pending)
-		pending_end(source, &source->given, pending,
+		pending_end(source, pending,
 			    answer->status < 0 || answer->status > 4095 ? EIO : answer->status,
 			    answer->status == 0 && answer->peer_authenticated);
 }
 
-/* ETIMEDOUT is what makes consumers try again: with any other status a hard mount fails. */
-static void pending_end_all(struct source_netlink *source, struct pending_list *list, pid_t worker)
+/* ETIMEDOUT is what makes consumers try again: with any other status a hard mount fails. worker: 0 for all. */
+static void pending_end_all(struct source_netlink *source, pid_t worker)
 {
-	struct pending *pending = TAILQ_FIRST(list), *next;
+	struct kernel_pending *pending = kernel_queue_first(source->queue), *next;
 
 	for (; pending; pending = next) {
-		next = TAILQ_NEXT(pending, entry);
+		next = kernel_queue_after(pending);
 		if (worker == 0 || pending->worker == worker)
-			pending_end(source, list, pending, ETIMEDOUT, false);
+			pending_end(source, pending, ETIMEDOUT, false);
 	}
 }
 
 void source_netlink_died(struct source_netlink *source, pid_t worker)
 {
-	pending_end_all(source, &source->given, worker);
+	pending_end_all(source, worker);
 }
 
 void source_netlink_free(struct source_netlink *source)
 {
 	if (!source)
 		return;
-	pending_end_all(source, &source->given, 0);
-	pending_end_all(source, &source->waiting, 0);
-	upcall_free(source->upcall);
+	pending_end_all(source, 0);
+	networks_free(source->networks);
+	kernel_queue_free(source->queue);
 	free(source);
 }
 
@@ -165,138 +155,218 @@ static uint32_t request_timeout(const struct upcall_request *request)
 						   : request->timeout_ms / 2 + 1;
 }
 
-/* Takes the descriptor. */
-static void request_refuse(struct source_netlink *source, const struct upcall_request *request,
-			   int status, const char *why)
+/* Consumers by number: those with a key of their own, then those with a keyring. */
+static unsigned consumer_count(const struct config_kernel *config)
 {
-	log_warning("a %s handshake that the kernel asks for is refused: %s",
-		    request->is_server ? "server's" : "client's", why);
-	upcall_done(source->upcall, request->fd, status, 0);
+	return CONFIG_CONSUMERS + (unsigned)config->keyring_count;
+}
+
+static const char *consumer_profile_of(const struct config_kernel *config, unsigned consumer)
+{
+	return consumer < CONFIG_CONSUMERS ? config->profiles[consumer]
+					   : config->keyrings[consumer - CONFIG_CONSUMERS].profile;
+}
+
+/* profile: the configuration's own text. */
+static unsigned consumer_number(const struct config_kernel *config, const char *profile)
+{
+	unsigned consumer = 0;
+
+	while (consumer < consumer_count(config) &&
+	       consumer_profile_of(config, consumer) != profile)
+		consumer++;
+	return consumer;
+}
+
+/* Takes the descriptor. */
+static void request_answer(struct source_netlink *source, struct network *network,
+			   const struct upcall_request *request, int status)
+{
+	upcall_done(network->upcall, request->fd, status, 0);
 	counters_add(source->counters, COUNTER_KERNEL_REQUESTS, 1);
 	counters_add(source->counters, COUNTER_KERNEL_FAILED, 1);
+	network->numbers.requests++;
+	network->numbers.failed++;
+	networks_note(source->networks, network);
 	close(request->fd);
 }
 
-static void request_take(struct source_netlink *source, const struct upcall_request *request)
+static void request_refuse(struct source_netlink *source, struct network *network,
+			   const struct upcall_request *request, int status, const char *why)
+{
+	log_warning("a %s handshake that the kernel asks for is refused: %s",
+		    request->is_server ? "server's" : "client's", why);
+	request_answer(source, network, request, status);
+}
+
+/* There was room when it was asked for, but another consumer's. */
+static void request_turn_away(struct source_netlink *source, struct network *network,
+			      const struct upcall_request *request)
+{
+	int64_t now = now_ms();
+
+	if (now >= source->tell_full_ms)
+		log_warning("a %s handshake that the kernel asks for has to wait: its consumer has"
+			    " its share of requests-total under way; raise that, or see who asks"
+			    " for so many",
+			    request->is_server ? "server's" : "client's");
+	source->tell_full_ms = now + TELL_FULL_MS;
+	request_answer(source, network, request, ETIMEDOUT);
+}
+
+static void request_take(struct source_netlink *source, struct network *network,
+			 const struct upcall_request *request)
 {
 	struct problem problem = {""};
 	const char *profile = consumer_profile(source->config, request, &problem);
-	struct pending *pending;
+	uint32_t timeout_ms = request_timeout(request);
+	struct kernel_pending *pending;
 
 	if (!profile) {
-		request_refuse(source, request, EACCES, problem.text);
+		request_refuse(source, network, request, EACCES, problem.text);
 		return;
 	}
-	pending = calloc(1, sizeof(*pending));
+	pending = kernel_queue_add(source->queue, network, consumer_number(source->config, profile),
+				   source->last_id + 1, now_ms() + timeout_ms + GRACE_MS);
 	if (!pending) {
-		request_refuse(source, request, ETIMEDOUT, "there is not enough memory");
+		request_turn_away(source, network, request);
 		return;
 	}
 	pending->fd = request->fd;
 	pending->request.id = ++source->last_id;
 	pending->request.is_server = request->is_server;
 	pending->request.unauthenticated = request->authentication == UPCALL_UNAUTHENTICATED;
-	pending->request.timeout_ms = request_timeout(request);
+	pending->request.timeout_ms = timeout_ms;
 	snprintf(pending->request.profile, sizeof(pending->request.profile), "%s", profile);
 	memcpy(pending->request.peer_name, request->peer_name, sizeof(pending->request.peer_name));
-	pending->deadline = now_ms() + pending->request.timeout_ms + GRACE_MS;
-	TAILQ_INSERT_TAIL(&source->waiting, pending, entry);
-	source->count++;
+	if (network->name)
+		snprintf(pending->request.network, sizeof(pending->request.network), "%s",
+			 network->name);
+	network->numbers.requests++;
+	network->numbers.under_way++;
+	networks_note(source->networks, network);
 	counters_add(source->counters, COUNTER_KERNEL_REQUESTS, 1);
 	counters_add(source->counters, COUNTER_KERNEL_UNDER_WAY, 1);
 }
 
-/* Takes what the kernel has, until there is none or enough: the kernel itself keeps only a few. */
-static void requests_accept(struct source_netlink *source)
+static bool network_has_room(const struct source_netlink *source, const struct network *network)
+{
+	for (unsigned consumer = 0; consumer < consumer_count(source->config); consumer++)
+		if (consumer_profile_of(source->config, consumer) &&
+		    kernel_queue_has_room(source->queue, network, consumer))
+			return true;
+	return false;
+}
+
+/* Whether a request can be taken there: the kernel keeps what cannot, though only a few. */
+static bool network_is_due(const struct source_netlink *source, const struct network *network)
+{
+	return source->config && network->upcall && network->more &&
+	       network_has_room(source, network);
+}
+
+static void network_accept(struct source_netlink *source, struct network *network)
 {
 	struct upcall_request request;
-	unsigned failures = 0;
+	int r = upcall_accept(network->upcall, &request);
 
-	for (int i = 0; i < ACCEPTS_AT_ONCE && source->config; i++) {
-		int r;
+	if (r == 1) {
+		network->told_failing = false;
+		network->failures = 0;
+		request_take(source, network, &request);
+		return;
+	}
+	/* The kernel may have one less, so going on makes sense for a while. */
+	network->more = r < 0 && r != -EPERM && ++network->failures < FAILURES_AT_ONCE;
+	if (!network->more)
+		network->failures = 0;
+	if (r < 0 && !network->told_failing) {
+		log_error("a request of the kernel cannot be taken: %s%s", strerror(-r),
+			  r == -EPERM ? "; the daemon needs CAP_NET_ADMIN to serve it" : "");
+		network->told_failing = true;
+	}
+}
 
-		if (source->count >= source->config->requests_total)
-			return;
-		r = upcall_accept(source->upcall, &request);
-		if (r == 0) {
-			source->more = false;
-			return;
-		}
-		if (r == 1) {
-			source->told_failing = false;
-			request_take(source, &request);
-			continue;
-		}
-		if (!source->told_failing)
-			log_error("a request of the kernel cannot be taken: %s%s", strerror(-r),
-				  r == -EPERM ? "; the daemon needs CAP_NET_ADMIN to serve it"
-					      : "");
-		source->told_failing = true;
-		if (++failures == FAILURES_AT_ONCE || r == -EPERM) {
-			source->more = false; /* until the next notification */
-			return;
+/* One from each namespace in turn, until there are none or enough. */
+static void requests_accept(struct source_netlink *source)
+{
+	struct network *network;
+	bool any = true;
+
+	for (int i = 0; i < ACCEPTS_AT_ONCE && any; i++) {
+		any = false;
+		TAILQ_FOREACH(network, networks_list(source->networks), entry)
+		if (network_is_due(source, network)) {
+			network_accept(source, network);
+			any = true;
 		}
 	}
+}
+
+/* Lanes are counted for those that could ask, not for those that do: who comes finds its share. */
+static void shares_set(struct source_netlink *source)
+{
+	unsigned consumers = 0;
+
+	for (unsigned consumer = 0; source->config && consumer < consumer_count(source->config);
+	     consumer++)
+		consumers += consumer_profile_of(source->config, consumer) != NULL;
+	kernel_queue_limit(source->queue, source->config ? source->config->requests_total : 0,
+			   networks_count(source->networks) * consumers);
 }
 
 /* ---- Over time ----------------------------------------------------------------------------- */
 
 void source_netlink_poll(const struct source_netlink *source, struct pollfd *ret_polled)
 {
-	*ret_polled = (struct pollfd){.fd = upcall_fd(source->upcall), .events = POLLIN};
+	networks_poll(source->networks, ret_polled);
 }
 
 void source_netlink_polled(struct source_netlink *source, const struct pollfd *polled)
 {
-	if (!polled->revents)
-		return;
-	/* Requests are asked for until there are none, so what was lost on the way does not matter. */
-	if (upcall_listen(source->upcall))
-		log_debug("notifications of the kernel's requests were lost");
-	source->more = true;
+	networks_polled(source->networks, polled);
 }
 
 static void waiting_give(struct source_netlink *source)
 {
-	struct pending *pending;
+	struct kernel_pending *pending;
 
-	while ((pending = TAILQ_FIRST(&source->waiting))) {
-		pending->worker = source->give(source->context, &pending->request, pending->fd);
-		if (pending->worker == 0)
+	while ((pending = kernel_queue_next(source->queue))) {
+		pid_t worker = source->give(source->context, &pending->request, pending->fd);
+
+		if (worker == 0)
 			return;
-		TAILQ_REMOVE(&source->waiting, pending, entry);
-		TAILQ_INSERT_TAIL(&source->given, pending, entry);
+		kernel_queue_given(source->queue, pending, worker);
 	}
 }
 
-static int64_t list_tend(struct source_netlink *source, struct pending_list *list, int64_t now)
+static int64_t overdue_end(struct source_netlink *source, int64_t now)
 {
-	struct pending *pending = TAILQ_FIRST(list), *following;
-	int64_t next = INT64_MAX;
+	struct kernel_pending *pending, *next;
 
-	for (; pending; pending = following) {
-		following = TAILQ_NEXT(pending, entry);
-		if (pending->deadline <= now)
-			pending_end(source, list, pending, ETIMEDOUT, false);
-		else if (pending->deadline < next)
-			next = pending->deadline;
-	}
-	return next;
+	if (kernel_queue_earliest(source->queue, now) <= now)
+		for (pending = kernel_queue_first(source->queue); pending; pending = next) {
+			next = kernel_queue_after(pending);
+			if (pending->deadline <= now)
+				pending_end(source, pending, ETIMEDOUT, false);
+		}
+	return kernel_queue_earliest(source->queue, now);
 }
 
 int64_t source_netlink_tend(struct source_netlink *source, int64_t now)
 {
-	int64_t next, then;
+	int64_t next = networks_tend(source->networks, now), then;
+	struct network *network;
 
-	if (source->more)
-		requests_accept(source);
+	shares_set(source);
+	requests_accept(source);
 	waiting_give(source);
-	next = list_tend(source, &source->given, now);
-	then = list_tend(source, &source->waiting, now);
+	then = overdue_end(source, now);
 	next = then < next ? then : next;
-	if (!TAILQ_EMPTY(&source->waiting) && now + RETRY_MS < next)
+	if (kernel_queue_next(source->queue) && now + RETRY_MS < next)
 		next = now + RETRY_MS;
-	if (source->more && source->config && source->count < source->config->requests_total)
+	TAILQ_FOREACH(network, networks_list(source->networks), entry)
+	if (network_is_due(source, network))
 		next = now;
 	return next;
 }

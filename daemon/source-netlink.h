@@ -12,9 +12,12 @@
 #include "config.h"
 #include "counters.h"
 #include "kernel-request.h"
+#include "networks.h"
 #include "problem.h"
 
 struct source_netlink;
+
+enum { SOURCE_NETLINK_POLLED = NETWORKS_POLLED };
 
 /* Gives a request with its socket to some worker: the worker's process id, 0: none can take one now. Borrows
  * fd. */
@@ -29,7 +32,10 @@ void source_netlink_free(struct source_netlink *source);
  * more, what is under way is. */
 void source_netlink_configure(struct source_netlink *source, const struct config_kernel *config);
 
-/* Fills what poll() should watch: one. */
+/* What was served in each network namespace; lent. */
+const struct network_tally *source_netlink_tally(const struct source_netlink *source);
+
+/* Fills what poll() should watch: SOURCE_NETLINK_POLLED of them. */
 void source_netlink_poll(const struct source_netlink *source, struct pollfd *ret_polled);
 void source_netlink_polled(struct source_netlink *source, const struct pollfd *polled);
 /* Gives out what waits, answers what took too long. Returns the time of the next thing to do, or INT64_MAX. */

@@ -19,6 +19,7 @@ struct upcall_handshake {
 	struct worker *worker;
 	struct kernel_request request;
 	int fd;
+	char peer[REQUEST_ADDRESS_SIZE];
 	struct handshake_task *task; /* NULL: ended, its answer waits */
 	struct kernel_answer answer;
 	struct event *retry; /* the supervisor's queue was full */
@@ -89,9 +90,10 @@ static void upcall_done_one(void *context, struct outcome *outcome)
 		log_debug("the kernel's request %llu is established",
 			  (unsigned long long)upcall->request.id);
 	else
-		log_info("the kernel's request for \"%s\" with profile \"%s\" failed: %s",
-			 upcall->request.peer_name, upcall->request.profile,
-			 outcome->failure.sentence);
+		log_info("the kernel's request for \"%s\" (%s%s%s) with profile \"%s\" failed: %s",
+			 upcall->request.peer_name, upcall->peer,
+			 upcall->request.network[0] ? ", namespace " : "", upcall->request.network,
+			 upcall->request.profile, outcome->failure.sentence);
 	upcall_answer(upcall);
 }
 
@@ -121,6 +123,7 @@ void upcall_begin(struct worker *worker, const struct kernel_request *request, i
 	upcall->request = *request;
 	upcall->answer.id = request->id;
 	upcall->fd = fd;
+	trace_read_peer(fd, upcall->peer, sizeof(upcall->peer));
 	upcall->retry = evtimer_new(worker->base, upcall_answer_again, upcall);
 	LIST_INSERT_HEAD(&worker->upcalls, upcall, entry);
 	counters_add(worker->setup->counters, COUNTER_HANDSHAKES_STARTED, 1);

@@ -5,10 +5,13 @@
  */
 #include "status.h"
 
+#include <stdio.h>
 #include <time.h>
 
 #include "certificate-file.h"
 #include "expiry.h"
+
+enum { NETWORKS_SHOWN = 64, NETWORKS_ROOM = 10000 /* bytes of the packet */ };
 
 static uint64_t milliseconds_since(int64_t then_ms)
 {
@@ -36,6 +39,27 @@ static void expiry_add(struct message_writer *writer, const struct loaded *loade
 			    certificate_time(expiry.staple_next, date, sizeof(date)));
 }
 
+/* As many as have room beside the rest: the packet is bounded. */
+static void networks_add(struct message_writer *writer, const struct network_tally *tally)
+{
+	struct network_numbers numbers;
+	char name[NETWORK_NAME_SIZE], text[256];
+	unsigned count = 0;
+
+	for (int line = 0; line < NETWORKS_MAX; line++) {
+		if (!network_tally_get(tally, line, name, &numbers) || ++count > NETWORKS_SHOWN ||
+		    writer->length > NETWORKS_ROOM)
+			continue;
+		snprintf(text, sizeof(text),
+			 "%s requests=%llu established=%llu failed=%llu under-way=%llu", name,
+			 (unsigned long long)numbers.requests,
+			 (unsigned long long)numbers.established,
+			 (unsigned long long)numbers.failed, (unsigned long long)numbers.under_way);
+		message_add(writer, "kernel-namespace", text);
+	}
+	message_add_number(writer, "kernel-namespaces", count);
+}
+
 void status_build(const struct worker_setup *setup, uint64_t id, struct reply *ret_reply)
 {
 	struct message_writer *writer = &ret_reply->writer;
@@ -58,6 +82,8 @@ void status_build(const struct worker_setup *setup, uint64_t id, struct reply *r
 		message_add(writer, "kernel-key-updates", setup->kernel->rekeys ? "yes" : "no");
 	if (setup->loaded->config->key_log)
 		message_add(writer, "key-log", setup->loaded->config->key_log);
+	if (setup->networks)
+		networks_add(writer, setup->networks);
 	for (enum counter counter = 0; counter < COUNTERS; counter++)
 		message_add_number(writer, counter_word(counter),
 				   counters_get(setup->counters, counter));

@@ -179,7 +179,8 @@ static int64_t supervisor_tend(struct supervisor *supervisor)
 
 static size_t poll_count(const struct supervisor *supervisor)
 {
-	size_t count = POLLED_OWN + (supervisor->netlink != NULL) + supervisor->registry.count;
+	size_t count = POLLED_OWN + (supervisor->netlink ? SOURCE_NETLINK_POLLED : 0) +
+		       supervisor->registry.count;
 
 	for (const struct generation *g = supervisor->generations; g; g = g->next)
 		count += g->worker_count;

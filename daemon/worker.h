@@ -12,6 +12,7 @@
 #include "handshake-task.h"
 #include "key-log.h"
 #include "loaded.h"
+#include "network-tally.h"
 #include "tracing.h"
 
 /* What a worker is born with. */
@@ -32,6 +33,7 @@ struct worker_setup {
 	struct secrets *secrets;
 	const char *store_directory;               /* of what the workers remember together */
 	const struct early_data_guard *early_data; /* the supervisor's, to be copied */
+	const struct network_tally *networks;      /* NULL: the kernel is not served */
 };
 
 struct source;

@@ -18,6 +18,8 @@
 #define TOOL      "handshake status"
 #define INDENT    "  "
 #define KEY_WIDTH 28
+/* "NAME requests=N …": one line for each network namespace whose consumers the daemon serves. */
+#define KEY_NAMESPACE "kernel-namespace"
 
 /* A key belongs to the first group that has a word which the key is or begins with. What belongs to
  * none, as from a newer daemon, comes last. */
@@ -34,7 +36,7 @@ static const struct group {
     {"Now",
      {"clients", "listenings", "handshakes-under-way", "kernel-requests-under-way", "relayed",
       "sessions-parked", NULL}},
-    {"Kernel's consumers", {"kernel-requests", NULL}},
+    {"Kernel's consumers", {"kernel-requests", KEY_NAMESPACE, NULL}},
     {"Handshakes", {"handshakes-", "handshake-", "connections-", "early-data-", NULL}},
     {"Resumption", {"resumption-", "resumed-", "tickets-", "sessions-", NULL}},
     {"Failures", {"failed-", NULL}},
@@ -113,18 +115,47 @@ static void status_print(const struct message *message)
 	}
 }
 
+/* The name under "name", and each word behind it by itself. */
+static json_t *namespace_json(const char *value)
+{
+	size_t length = strcspn(value, " ");
+	json_t *object = json_object();
+
+	json_object_set_new(object, "name", json_stringn(value, length));
+	for (value += length; *value; value += length) {
+		char word[64], *equals;
+
+		value += strspn(value, " ");
+		length = strcspn(value, " ");
+		snprintf(word, sizeof(word), "%.*s", (int)length, value);
+		equals = strchr(word, '=');
+		if (!equals)
+			continue;
+		*equals = '\0';
+		json_object_set_new(object, word, display_json_value(equals + 1));
+	}
+	return object;
+}
+
 static int status_print_json(const struct message *message)
 {
 	json_t *object = json_object();
 
 	for (size_t i = 0; i < message->field_count; i++) {
 		const char *key = message->fields[i].key;
+		bool is_namespace = strcmp(key, KEY_NAMESPACE) == 0;
 		json_t *value, *before;
 
 		if (field_hidden(key))
 			continue;
-		value = display_json_value(message->fields[i].value);
+		value = is_namespace ? namespace_json(message->fields[i].value)
+				     : display_json_value(message->fields[i].value);
 		before = json_object_get(object, key);
+		/* A list, even if it is the only one. */
+		if (is_namespace && !before) {
+			before = json_array();
+			json_object_set_new(object, key, before);
+		}
 		if (json_is_array(before)) {
 			json_array_append_new(before, value);
 		} else if (before) { /* a key that is repeated */

@@ -151,14 +151,18 @@ class Client:
     def cancel(self, number):
         self.send("cancel", {"id": number})
 
-    def status(self):
-        """The counters: numbers where they are numbers."""
+    def status_lines(self):
+        """The counters, each with all its values as text."""
         self.last_id += 1
         self.send("status", {"id": self.last_id})
         message = self.receive()
         assert message is not None and message.operation == "counters", message
+        return message.fields
+
+    def status(self):
+        """The counters: numbers where they are numbers."""
         return {key: int(values[0]) if values[0].isdigit() else values[0]
-                for key, values in message.fields.items()}
+                for key, values in self.status_lines().items()}
 
 
 def connection_of(message, sock):
