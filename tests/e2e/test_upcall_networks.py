@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-import daemon as daemon_module
 import upcall
 from netns import namespace, pair
 from scale import FULL, milliseconds, wait_until
@@ -25,15 +24,7 @@ def module(record_path):
 
 @pytest.fixture
 def agent(make_daemon, pki):
-    def make(start=True, **kernel):
-        profile = lambda *names, **more: daemon_module.profile(pki, "kernel", *names, **more)
-        one = make_daemon({"nfs": profile("client-ecdsa", role="client"),
-                           "nfsd": profile("ecdsa", role="server",
-                                           client_certificates="request")}, start=False)
-        one.kernel = {"nfs": "nfs", "nfsd": "nfsd", **kernel}
-        one.write()
-        return one.start() if start else one
-    return make
+    return lambda *arguments, **kernel: upcall.agent(make_daemon, pki, *arguments, **kernel)
 
 
 def handshake(name=None, timeout_ms=0):

@@ -12,6 +12,7 @@ import subprocess
 
 import pytest
 
+import daemon as daemon_module
 from scale import seconds
 
 CLIENT, SERVER = 1, 2
@@ -35,6 +36,17 @@ def load_module(name):
                 subprocess.run(["insmod", path], check=True)
             return
     pytest.skip(f"{name}.ko is not built for this kernel ({release}): see kmod-tests/build")
+
+
+def agent(make_daemon, pki, start=True, **kernel):
+    """A daemon that serves both roles; keys of [kernel] may be added, those with a hyphen as **{…}."""
+    profile = lambda *names, **more: daemon_module.profile(pki, "kernel", *names, **more)
+    one = make_daemon({"nfs": profile("client-ecdsa", role="client"),
+                       "nfsd": profile("ecdsa", role="server", client_certificates="request")},
+                      start=False)
+    one.kernel = {"nfs": "nfs", "nfsd": "nfsd", **kernel}
+    one.write()
+    return one.start() if start else one
 
 
 class Upcall:
