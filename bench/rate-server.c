@@ -17,6 +17,8 @@
 
 static gnutls_certificate_credentials_t credentials;
 static gnutls_priority_t priorities;
+static gnutls_datum_t ticket_key;
+static bool tickets;
 
 static int accept_connection(int listener)
 {
@@ -154,7 +156,10 @@ static void connection_new(int epoll, int fd)
 	if (!connection)
 		die("out of memory");
 	connection->fd = fd;
-	gnutls_init(&connection->session, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS);
+	gnutls_init(&connection->session,
+		    GNUTLS_SERVER | GNUTLS_NONBLOCK | (tickets ? 0 : GNUTLS_NO_TICKETS));
+	if (tickets)
+		gnutls_session_ticket_enable_server(connection->session, &ticket_key);
 	gnutls_priority_set(connection->session, priorities);
 	gnutls_credentials_set(connection->session, GNUTLS_CRD_CERTIFICATE, credentials);
 	gnutls_transport_set_int(connection->session, fd);
@@ -185,7 +190,8 @@ static void serve_gnutls(int listener)
 
 static const char usage[] =
     "usage: rate-server --mode listen|handshake|gnutls [--profile NAME]\n"
-    "  [--certificate FILE --key FILE] [--priorities STRING]\n"
+    "  [--certificate FILE --key FILE] [--priorities STRING] [--tickets]\n"
+    "--tickets: with GnuTLS in this process, so that sessions can be resumed.\n"
     "Prints its port, then serves until it is ended. $HANDSHAKED_SOCKET names the daemon.\n";
 
 int main(int argc, char **argv)
@@ -196,6 +202,7 @@ int main(int argc, char **argv)
 	    {"certificate", required_argument, NULL, 'c'},
 	    {"key", required_argument, NULL, 'k'},
 	    {"priorities", required_argument, NULL, 'p'},
+	    {"tickets", no_argument, NULL, 't'},
 	    {"help", no_argument, NULL, 'h'},
 	    {0},
 	};
@@ -221,6 +228,9 @@ int main(int argc, char **argv)
 			break;
 		case 'p':
 			string = optarg;
+			break;
+		case 't':
+			tickets = true;
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -251,5 +261,7 @@ int main(int argc, char **argv)
 	if (result < 0)
 		die("cannot load %s, %s, \"%s\": %s", certificate, key, string,
 		    gnutls_strerror(result));
+	if (tickets && gnutls_session_ticket_key_generate(&ticket_key))
+		die("GnuTLS makes no key for tickets");
 	serve_gnutls(listener);
 }

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Asks a server on loopback for one file many times over one connection, and discards what TCP brings,
+// unopened, so that the receiver's deciphering is no part of what is measured. The requests go out together at
+// the beginning (RFC 9112, 9.3.2), as a receiver that does not look cannot tell where an answer ends. With
+// --verify it does open and compares each byte, and measures nothing.
+
+#include "measure.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <gnutls/gnutls.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+static gnutls_session_t session; /* none: plain TCP */
+static int fd;
+
+static void connect_loopback(unsigned long port)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_port = htons((uint16_t)port),
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	const struct timeval patience = {.tv_sec = 120};
+	const int on = 1;
+
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) ||
+	    connect(fd, (struct sockaddr *)&address, sizeof(address)))
+		die("cannot connect to port %lu: %s", port, strerror(errno));
+}
+
+static void secure(void)
+{
+	gnutls_certificate_credentials_t credentials;
+	int result;
+
+	gnutls_certificate_allocate_credentials(&credentials);
+	gnutls_init(&session, GNUTLS_CLIENT | GNUTLS_NO_TICKETS);
+	result = gnutls_priority_set_direct(
+	    session, "NONE:+VERS-TLS1.3:+AES-128-GCM:+AEAD:+GROUP-X25519:+SIGN-ALL:+CTYPE-X509",
+	    NULL);
+	if (result)
+		die("priorities: %s", gnutls_strerror(result));
+	gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, credentials);
+	gnutls_server_name_set(session, GNUTLS_NAME_DNS, "localhost", strlen("localhost"));
+	gnutls_transport_set_int(session, fd);
+	do
+		result = gnutls_handshake(session);
+	while (result < 0 && !gnutls_error_is_fatal(result));
+	if (result < 0)
+		die("the handshake failed: %s", gnutls_strerror(result));
+}
+
+static void ask(const char *path, unsigned long count)
+{
+	char request[256];
+	char *all = NULL;
+	size_t size, sent = 0;
+	FILE *stream = open_memstream(&all, &size);
+
+	if (!stream)
+		die("out of memory");
+	for (unsigned long i = 0; i < count; i++) {
+		int length = snprintf(request, sizeof(request),
+				      "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", path,
+				      i + 1 == count ? "Connection: close\r\n" : "");
+
+		if (length < 0 || (size_t)length >= sizeof(request))
+			die("the path \"%s\" is too long", path);
+		fputs(request, stream);
+	}
+	fclose(stream);
+	while (sent < size) {
+		size_t part = size - sent > 16384 ? 16384 : size - sent;
+		ssize_t done = session ? gnutls_record_send(session, all + sent, part)
+				       : send(fd, all + sent, part, MSG_NOSIGNAL);
+
+		if (done <= 0)
+			die("cannot send the requests");
+		sent += (size_t)done;
+	}
+	free(all);
+}
+
+static ssize_t receive(char *to, size_t size)
+{
+	ssize_t got;
+
+	if (!session)
+		return recv(fd, to, size, 0);
+	do
+		got = gnutls_record_recv(session, to, size);
+	while (got == GNUTLS_E_AGAIN || got == GNUTLS_E_INTERRUPTED);
+	return got;
+}
+
+/* Reads count answers and compares their bodies with the file. */
+static void verify(const char *path, unsigned long count)
+{
+	static char buffer[1 << 16];
+	int file = open(path, O_RDONLY | O_CLOEXEC);
+	size_t have = 0, offset, size, part;
+	struct stat stat;
+	const char *data;
+	ssize_t got;
+
+	if (file < 0 || fstat(file, &stat))
+		die("cannot open %s: %s", path, strerror(errno));
+	size = (size_t)stat.st_size;
+	data = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
+	if (data == MAP_FAILED)
+		die("cannot map %s: %s", path, strerror(errno));
+	for (unsigned long i = 0; i < count; i++) {
+		char *end;
+
+		while (!(end = memmem(buffer, have, "\r\n\r\n", 4))) {
+			got = have < sizeof(buffer) ? receive(buffer + have, sizeof(buffer) - have)
+						    : -1;
+			if (got <= 0)
+				die("answer %lu has no end of its head", i);
+			have += (size_t)got;
+		}
+		if (strncmp(buffer, "HTTP/1.1 200", 12))
+			die("answer %lu: %.*s", i, (int)strcspn(buffer, "\r\n"), buffer);
+		end += 4;
+		have -= (size_t)(end - buffer);
+		memmove(buffer, end, have);
+		for (offset = 0; offset < size; offset += part) {
+			if (!have) {
+				got = receive(buffer, sizeof(buffer));
+				if (got <= 0)
+					die("answer %lu ended after %zu of %zu bytes", i, offset,
+					    size);
+				have = (size_t)got;
+			}
+			part = have < size - offset ? have : size - offset;
+			if (memcmp(buffer, data + offset, part))
+				die("answer %lu differs from %s at about %zu", i, path, offset);
+			have -= part;
+			memmove(buffer, buffer + part, have);
+		}
+	}
+	puts("{\"verified\": true}");
+}
+
+static void measure(unsigned long count, unsigned long long least)
+{
+	double seconds = 0, began = now_seconds(), cpu = usage_seconds(RUSAGE_SELF);
+	unsigned long long received = 0;
+	ssize_t got;
+
+	/* MSG_TRUNC on TCP discards without copying: tcp(7). When a server closes is its own affair: the time
+	 * ends where as many bytes have come as the files have. */
+	while ((got = recv(fd, NULL, 1 << 20, MSG_TRUNC)) > 0) {
+		received += (unsigned long long)got;
+		if (received >= least && seconds == 0)
+			seconds = now_seconds() - began;
+	}
+	if (got < 0 && !(errno == ECONNRESET && received >= least))
+		die("after %llu bytes: %s", received, strerror(errno));
+	if (received < least)
+		die("the server sent %llu bytes, and the files have %llu", received, least);
+	printf("{\"files\": %lu, \"bytes\": %llu, \"wire\": %llu, \"seconds\": %.6f, "
+	       "\"client_cpu\": %.6f}\n",
+	       count, least, received, seconds, usage_seconds(RUSAGE_SELF) - cpu);
+}
+
+static unsigned long number(const char *text)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+
+	if (!*text || *end)
+		die("\"%s\" is no number", text);
+	return value;
+}
+
+static const char usage[] =
+    "usage: file-load --port N --path /NAME --size BYTES [--count N] [--plain] [--verify FILE]\n"
+    "Asks count times (at most 1000) for the file of that size. Prints a line of JSON.\n";
+
+int main(int argc, char **argv)
+{
+	static const struct option longs[] = {
+	    {"port", required_argument, NULL, 'o'}, {"path", required_argument, NULL, 'p'},
+	    {"size", required_argument, NULL, 's'}, {"count", required_argument, NULL, 'n'},
+	    {"plain", no_argument, NULL, 'l'},      {"verify", required_argument, NULL, 'v'},
+	    {"help", no_argument, NULL, 'h'},       {0},
+	};
+	unsigned long port = 0, size = 0, count = 1;
+	const char *path = NULL, *file = NULL;
+	bool plain = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1)
+		switch (c) {
+		case 'o':
+			port = number(optarg);
+			break;
+		case 'p':
+			path = optarg;
+			break;
+		case 's':
+			size = number(optarg);
+			break;
+		case 'n':
+			count = number(optarg);
+			break;
+		case 'l':
+			plain = true;
+			break;
+		case 'v':
+			file = optarg;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			fputs(usage, stderr);
+			return 2;
+		}
+	/* More requests than the sockets' buffers hold would wait for a server that waits for us. */
+	if (!port || port > 65535 || !path || !size || !count || count > 1000) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	connect_loopback(port);
+	if (!plain)
+		secure();
+	ask(path, count);
+	if (file)
+		verify(file, count);
+	else
+		measure(count, (unsigned long long)size * count);
+	close(fd);
+	return 0;
+}

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Handshakes: rates, latency, many at once, memory, thousands of certificates."""
+
+import datetime
+import resource
+import subprocess
+import time
+
+from measuring import load
+from processes import kernel_memory_kib, memory_kib, start, stop
+from servers import (BENCH, Daemon, FileServer, GnutlsServ, Hitch, Nginx, RateServer, Serve, Stunnel, priorities)
+
+
+def rates(bench, daemon, kind):
+    """Full TLS 1.3 handshakes, and how long one takes alone. The server closes after each."""
+    bench.group(f"full TLS 1.3 handshakes, {kind}, as a program makes them")
+    handshakes = 100 if bench.quick else 2000 if kind == "ecdsa" else 1000
+    for number, mode in bench.rounds(("gnutls", "listen", "handshake")):
+        server = RateServer(bench.place, mode, daemon, kind)
+        many = load(server, handshakes, 16)
+        alone = load(server, max(handshakes // 8, 20), 1)
+        server.stop()
+        bench.keep(f"rate-{kind}", mode, number, **many, alone_us=alone["p50_us"])
+
+
+def resumed(bench, daemon, version):
+    bench.group(f"resumed TLS {version} handshakes")
+    for number, mode in bench.rounds(("gnutls", "listen")):
+        server = RateServer(bench.place, mode, daemon, version=version, tickets=True)
+        figures = load(server, 100 if bench.quick else 2000, 16, "--resume", "--priorities", priorities(version))
+        server.stop()
+        bench.keep(f"resumed-{version}", mode, number, **figures)
+
+
+def requests(bench, daemon, kind):
+    """What a user would take instead: a connection, a handshake, a small file, the end."""
+    bench.group(f"a file of 1 KiB over a new connection each time, {kind}")
+    place = bench.place
+    place.file(1024)
+    makers = {
+        "GnuTLS in process": lambda: FileServer(place, "gnutls", kind),
+        "handshake serve": lambda: Serve(place, daemon, kind),
+        "nginx": lambda: Nginx(place, "user", kind),
+        "stunnel + nginx": lambda: Stunnel(place, kind),
+        "hitch + nginx": lambda: Hitch(place, kind),
+        "gnutls-serv": lambda: GnutlsServ(place, kind),
+    }
+    for number, name in bench.rounds(makers):
+        server = makers[name]()
+        figures = load(server, 50 if bench.quick else 1000, 16, "--request", "/1024")
+        alone = load(server, 20 if bench.quick else 100, 1, "--request", "/1024")
+        server.stop()
+        bench.keep(f"requests-{kind}", name, number, **figures, alone_us=alone["p50_us"])
+
+
+def workers(bench, daemon):
+    """One worker against two. The load takes processors of the same machine."""
+    bench.group("two workers against one")
+    daemons = {"1 worker": daemon, "2 workers": Daemon(bench.place, workers=2)}
+    for number, name in bench.rounds(daemons):
+        server = RateServer(bench.place, "listen", daemons[name])
+        before = children_seconds()
+        figures = load(server, 200 if bench.quick else 3000, 64)
+        used = children_seconds() - before
+        server.stop()
+        bench.keep("workers", name, number, **figures, client_us=used / figures["handshakes"] * 1e6)
+    daemons["2 workers"].stop()
+
+
+def children_seconds():
+    """CPU time of all programs that this one has run and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def crowd(bench, daemon):
+    """10,000 under way at once: 9,000 that begin together, and a tenth that says nothing, or not."""
+    everybody = 500 if bench.quick else 10000
+    silent = everybody // 10
+    bench.group(f"{everybody} handshakes under way at once, a tenth silent")
+    for number, name in bench.rounds(("nobody silent", "a tenth silent")):
+        server = RateServer(bench.place, "listen", daemon)
+        figures = load(server, everybody - silent, everybody - silent, "--together", "--silent",
+                       silent if name == "a tenth silent" else 0)
+        server.stop()
+        bench.keep("crowd", name, number, **figures)
+
+
+def memory(bench):
+    """Of the daemon's processes, for each connection in a state. A daemon of its own each time, as memory that
+    was used and freed would be used again."""
+    bench.group("memory for each handshake under way and each established connection")
+    count = 100 if bench.quick else 1000
+    for number, state in bench.rounds(("silent", "hello", "established")):
+        daemon = Daemon(bench.place)
+        server = Serve(bench.place, daemon) if state == "established" else RateServer(bench.place, "listen", daemon)
+        warm_up = ("--request", "/1024") if state == "established" else ()
+        bench.place.file(1024)
+        load(server, 50, 1, *warm_up)
+        before, kernel_before = memory_by_part(daemon), kernel_memory_kib()
+        holder = start([BENCH / "hold", server.port, count, state], stdout=subprocess.PIPE)
+        holder.stdout.readline()
+        time.sleep(0.5)
+        after, kernel_after = memory_by_part(daemon), kernel_memory_kib()
+        grown = {part: (after[part] - before[part]) / count for part in before}
+        stop(holder)
+        server.stop()
+        daemon.stop()
+        bench.keep("memory", state, number, count=count, parts_kib=grown, kib=sum(grown.values()),
+                   kernel_kib=(kernel_after - kernel_before) / count)
+
+
+def memory_by_part(daemon):
+    parts = daemon.parts
+    return {part: memory_kib(pid for pid in parts if parts[pid] == part) for part in sorted(set(parts.values()))}
+
+
+def make_certificates(directory, count):
+    """That many pairs, each with a name of its own, all with one key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+    directory.mkdir(mode=0o755)
+    key = ec.generate_private_key(ec.SECP256R1())
+    text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                             serialization.NoEncryption())
+    now = datetime.datetime.now(datetime.timezone.utc)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
+    builder = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+               .not_valid_before(now - datetime.timedelta(days=1))
+               .not_valid_after(now + datetime.timedelta(days=30)))
+    for number in range(count):
+        certificate = (builder.serial_number(number + 1)
+                       .add_extension(x509.SubjectAlternativeName([x509.DNSName(f"host{number}.bench.test")]),
+                                      critical=False)
+                       .sign(key, hashes.SHA256()))
+        (directory / f"{number}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        path = directory / f"{number}.key"
+        path.write_bytes(text)
+        path.chmod(0o600)
+
+
+def certificates(bench):
+    """One certificate in a profile against thousands."""
+    count = 200 if bench.quick else 10000
+    bench.group(f"{count} certificates in one profile")
+    counts = (1, count)
+    for number in counts:
+        make_certificates(bench.place.directory / f"certificates-{number}", number)
+    time.sleep(2)
+    for number, name in bench.rounds(counts):
+        daemon = Daemon(bench.place, certificates=bench.place.directory / f"certificates-{name}")
+        server = RateServer(bench.place, "listen", daemon, profile="many")
+        figures = load(server, 100 if bench.quick else 1000, 16, "--names", name)
+        server.stop()
+        bench.keep("certificates", f"{name}", number, **figures, start_seconds=daemon.start_seconds, count=name)
+        daemon.stop()
