@@ -3,9 +3,15 @@
  * Calls that wait in the middle, by the C library's contexts. Touches stacks that it maps itself, each
  * between two pages that nobody may touch. Never frees a stack on which a call is suspended: who wants to
  * be rid of it resumes the call and has it fail.
+ *
+ * swapcontext() asks the kernel for the signal mask each time, which is the same on all stacks. So it only
+ * enters a new stack, once; from there on _setjmp() and _longjmp() switch, which know no mask.
  */
+/* Its longjmp() believes that all frames lie on one stack. */
+#undef _FORTIFY_SOURCE
 #include "fiber.h"
 
+#include <setjmp.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -27,7 +33,6 @@
 #endif
 #endif
 #ifdef FIBER_ADDRESS
-#include <dlfcn.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #ifdef FIBER_THREAD
@@ -41,7 +46,7 @@
 
 /* What a sanitizer remembers of the stack that is left. */
 struct side {
-	ucontext_t context;
+	jmp_buf jump;
 	void *fake_stack;   /* ASan's */
 	void *thread_state; /* TSan's */
 	const void *bottom;
@@ -56,6 +61,7 @@ struct fiber {
 	struct side inside, outside;
 	void (*run)(void *context);
 	void *argument;
+	bool entered; /* it has its first frame */
 	bool ended;
 };
 
@@ -67,34 +73,21 @@ struct fibers {
 
 static __thread struct fiber *current;
 
-#ifdef FIBER_ADDRESS
-/* ASan puts a function of its own in this one's place, which only warns that it knows nothing of stacks that
- * are exchanged. It is told below; the C library's own does the work. */
-static int libc_swapcontext(ucontext_t *from, const ucontext_t *to)
-{
-	static int (*swap)(ucontext_t *, const ucontext_t *);
-
-	if (!swap)
-		swap = (int (*)(ucontext_t *, const ucontext_t *))dlsym(
-		    dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD), "swapcontext");
-	return swap(from, to);
-}
-#define swapcontext libc_swapcontext
-#endif
-
 /* ---- Switching ----------------------------------------------------------------------------- */
 
-/* ends: the stack that is left is never returned to. */
-static void side_switch(struct side *from, struct side *to, bool ends)
+/* The last thing before a stack is left, when its place is kept: sanitizers look for that where it was left. */
+static void side_leave(struct side *from, struct side *to)
 {
 #ifdef FIBER_ADDRESS
-	__sanitizer_start_switch_fiber(ends ? NULL : &from->fake_stack, to->bottom, to->size);
+	__sanitizer_start_switch_fiber(&from->fake_stack, to->bottom, to->size);
+#else
+	(void)from;
 #endif
 #ifdef FIBER_THREAD
 	__tsan_switch_to_fiber(to->thread_state, 0);
+#else
+	(void)to;
 #endif
-	(void)ends;
-	swapcontext(&from->context, &to->context);
 }
 
 /* To be called first on the stack that was switched to. left: what was learnt of the stack that was left
@@ -108,16 +101,43 @@ static void side_arrive(struct side *side, struct side *left)
 #endif
 }
 
+static void side_switch(struct side *from, struct side *to)
+{
+	if (_setjmp(from->jump) == 0) {
+		side_leave(from, to);
+		_longjmp(to->jump, 1);
+	}
+}
+
+/* The first frame of a stack: it never ends, one call follows the other. */
 static void fiber_main(void)
 {
 	struct fiber *fiber = current;
 
 	side_arrive(&fiber->inside, &fiber->outside);
-	fiber->run(fiber->argument);
-	fiber->ended = true;
-	current = NULL;
-	side_switch(&fiber->inside, &fiber->outside, true);
-	abort(); /* nobody resumes what has ended */
+	for (;;) {
+		fiber->run(fiber->argument);
+		fiber->ended = true;
+		current = NULL;
+		side_switch(&fiber->inside, &fiber->outside);
+		side_arrive(&fiber->inside, &fiber->outside);
+	}
+}
+
+/* Onto a stack that was never entered. The thread's own context is kept as a jump, like later ones. */
+static void fiber_enter_first(struct fiber *fiber)
+{
+	ucontext_t inside;
+
+	getcontext(&inside);
+	inside.uc_stack.ss_sp = fiber->memory;
+	inside.uc_stack.ss_size = FIBER_STACK_SIZE;
+	inside.uc_link = NULL;
+	makecontext(&inside, fiber_main, 0);
+	if (_setjmp(fiber->outside.jump) == 0) {
+		side_leave(&fiber->outside, &fiber->inside);
+		setcontext(&inside);
+	}
 }
 
 static void fiber_enter(struct fiber *fiber)
@@ -128,7 +148,12 @@ static void fiber_enter(struct fiber *fiber)
 #ifdef FIBER_THREAD
 	fiber->outside.thread_state = __tsan_get_current_fiber();
 #endif
-	side_switch(&fiber->outside, &fiber->inside, false);
+	if (fiber->entered) {
+		side_switch(&fiber->outside, &fiber->inside);
+	} else {
+		fiber->entered = true;
+		fiber_enter_first(fiber);
+	}
 	side_arrive(&fiber->outside, &ignored);
 }
 
@@ -137,12 +162,6 @@ void fiber_start(struct fiber *fiber, void (*run)(void *context), void *context)
 	fiber->run = run;
 	fiber->argument = context;
 	fiber->ended = false;
-	fiber->inside.fake_stack = NULL;
-	getcontext(&fiber->inside.context);
-	fiber->inside.context.uc_stack.ss_sp = fiber->memory;
-	fiber->inside.context.uc_stack.ss_size = FIBER_STACK_SIZE;
-	fiber->inside.context.uc_link = NULL;
-	makecontext(&fiber->inside.context, fiber_main, 0);
 	fiber_enter(fiber);
 }
 
@@ -156,7 +175,7 @@ void fiber_suspend(void)
 	struct fiber *fiber = current;
 
 	current = NULL;
-	side_switch(&fiber->inside, &fiber->outside, false);
+	side_switch(&fiber->inside, &fiber->outside);
 	side_arrive(&fiber->inside, &fiber->outside);
 }
 

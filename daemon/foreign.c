@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
@@ -34,21 +35,12 @@ static struct {
 static uid_t blamed[BLAMED_MAX]; /* a ring */
 static unsigned blamed_count;
 
-static void alarm_ignore(int signal_number)
-{
-	(void)signal_number; /* it has interrupted the call: that is all */
-}
+/* The watchdog. The main thread's and its signal handler's. */
+static struct {
+	bool lasts; /* beyond the call, until a tick finds that there was none since the last */
+	volatile sig_atomic_t ticks, guarded, used;
+} watchdog;
 
-int foreign_start(void)
-{
-	/* No SA_RESTART: the call is to end with EINTR. */
-	struct sigaction action = {.sa_handler = alarm_ignore};
-
-	sigemptyset(&action.sa_mask);
-	return sigaction(SIGALRM, &action, NULL) < 0 ? -errno : 0;
-}
-
-/* The timer goes on ticking: a signal that comes just before the call is followed by another. */
 static void watchdog_set(suseconds_t microseconds)
 {
 	struct itimerval timer = {
@@ -61,9 +53,43 @@ static void watchdog_set(suseconds_t microseconds)
 	errno = saved;
 }
 
+/* It has interrupted the call, if there is one: that is all that it is for. */
+static void watchdog_tick(int signal_number)
+{
+	(void)signal_number;
+	if (!watchdog.guarded && !watchdog.used) {
+		watchdog.ticks = 0;
+		watchdog_set(0);
+	}
+	watchdog.used = 0;
+}
+
+int foreign_start(bool lasting)
+{
+	/* No SA_RESTART: the call is to end with EINTR. */
+	struct sigaction action = {.sa_handler = watchdog_tick};
+
+	/* The timer of whoever forked this process was not inherited. */
+	watchdog.ticks = watchdog.guarded = watchdog.used = 0;
+	watchdog.lasts = lasting;
+	sigemptyset(&action.sa_mask);
+	return sigaction(SIGALRM, &action, NULL) < 0 ? -errno : 0;
+}
+
+/* The timer goes on ticking: a signal that comes just before the call is followed by another. The handler,
+ * in this thread, sees the guard before it could stop the timer, or has stopped it before. */
 void foreign_guard(bool on)
 {
-	watchdog_set(on ? PATIENCE_US : 0);
+	watchdog.guarded = on;
+	watchdog.used = 1;
+	atomic_signal_fence(memory_order_seq_cst);
+	if (on && !watchdog.ticks) {
+		watchdog.ticks = 1;
+		watchdog_set(PATIENCE_US);
+	} else if (!on && !watchdog.lasts) {
+		watchdog.ticks = 0;
+		watchdog_set(0);
+	}
 }
 
 bool foreign_is_socket(int fd)
@@ -154,21 +180,28 @@ static void closers_add(int fd)
 	pthread_mutex_unlock(&closers.lock);
 }
 
+void foreign_close_socket(int fd)
+{
+	int saved = errno;
+
+	/* The last close of a TCP socket waits for SO_LINGER, O_NONBLOCK or not; a Unix socket may have such
+	 * sockets in its queue. A signal ends the wait. */
+	foreign_guard(true);
+	close(fd);
+	foreign_guard(false);
+	errno = saved;
+}
+
 void foreign_close(int fd)
 {
 	int saved = errno;
 
 	if (fd < 0)
 		return;
-	if (foreign_is_socket(fd)) {
-		/* The last close of a TCP socket waits for SO_LINGER, O_NONBLOCK or not; a Unix
-		 * socket may have such sockets in its queue. A signal ends the wait. */
-		watchdog_set(PATIENCE_US);
-		close(fd);
-		watchdog_set(0);
-	} else {
+	if (foreign_is_socket(fd))
+		foreign_close_socket(fd);
+	else
 		closers_add(fd);
-	}
 	errno = saved;
 }
 
@@ -198,14 +231,14 @@ bool foreign_is_blamed(uid_t uid)
 int foreign_accept(int listening_fd, struct sockaddr *ret_address, socklen_t *size)
 {
 	struct pollfd polled = {.fd = listening_fd, .events = POLLIN};
-	int fd;
-
 	/* Nearly always enough; the watchdog is for the race with others that accept. */
-	if (poll(&polled, 1, 0) == 0)
+	int ready = poll(&polled, 1, 0), fd;
+
+	if (ready == 0 || (ready < 0 && errno == EINTR))
 		return -EAGAIN;
-	watchdog_set(PATIENCE_US);
+	foreign_guard(true);
 	fd = accept4(listening_fd, ret_address, size, SOCK_CLOEXEC);
-	watchdog_set(0);
+	foreign_guard(false);
 	if (fd < 0)
 		return errno == EINTR || errno == EWOULDBLOCK ? -EAGAIN : -errno;
 	return fd;

@@ -9,12 +9,16 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-/* Once in each process, before its sandbox: the handler of SIGALRM. 0 or -errno. */
-int foreign_start(void);
+/* Once in each process, before its sandbox: the handler of SIGALRM. lasting: the timer goes on for some
+ * milliseconds behind a call, since setting it for each costs too much where there are thousands; whatever
+ * else this thread calls must bear to be interrupted. 0 or -errno. */
+int foreign_start(bool lasting);
 /* Whether it is a socket of the Internet or Unix families; asks the kernel without asking the file. */
 bool foreign_is_socket(int fd);
 /* Closes. What is no socket is closed by a thread that may be held up. */
 void foreign_close(int fd);
+/* The same where foreign_is_socket() is known. */
+void foreign_close_socket(int fd);
 /* Evaluates a call that receives strangers' descriptors: those that find no room the kernel closes within
  * the call, which then waits as a close() does. */
 #define FOREIGN_GUARDED(call)              \

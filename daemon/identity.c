@@ -104,10 +104,15 @@ static void address_add(struct identity *identity, size_t *cost, const char *byt
 		name_add(identity, cost, "ip", text, strlen(text));
 }
 
-static void names_read(gnutls_x509_crt_t certificate, struct identity *identity)
+/* 0 or a negative GnuTLS error: there is no memory. */
+static int names_read(gnutls_x509_crt_t certificate, struct identity *identity)
 {
 	size_t cost = 0;
 
+	/* Most handshakes see no certificate: so many names have no place in the memory of each. */
+	identity->names = calloc(IDENTITY_NAMES_MAX, sizeof(identity->names[0]));
+	if (identity->names == NULL)
+		return GNUTLS_E_MEMORY_ERROR;
 	/* A certificate may hold thousands: only so many are looked at. */
 	for (unsigned i = 0; i < 4 * IDENTITY_NAMES_MAX; i++) {
 		char name[sizeof(identity->names[0])];
@@ -117,7 +122,7 @@ static void names_read(gnutls_x509_crt_t certificate, struct identity *identity)
 		    gnutls_x509_crt_get_subject_alt_name2(certificate, i, name, &size, &type, NULL);
 
 		if (result == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
-			return;
+			break;
 		if (result < 0)
 			continue; /* too long for any use, or of a kind that has no text */
 		switch (result) {
@@ -137,6 +142,7 @@ static void names_read(gnutls_x509_crt_t certificate, struct identity *identity)
 			break;
 		}
 	}
+	return 0;
 }
 
 /* The chain as PEM text; NULL when there is no memory for it or it has no end. */
@@ -185,7 +191,9 @@ int identity_read(const gnutls_datum_t *chain, unsigned count, struct identity *
 		error = sha256_read(&chain[0], ret_identity);
 	if (error == 0) {
 		subject_read(certificate, ret_identity);
-		names_read(certificate, ret_identity);
+		error = names_read(certificate, ret_identity);
+	}
+	if (error == 0) {
 		ret_identity->chain = chain_read(chain, count);
 		ret_identity->present = true;
 	}

@@ -40,7 +40,7 @@ static void fds_close(const int *fds, size_t count)
 {
 	for (size_t i = count; i > 0; i--)
 		if (foreign_is_socket(fds[i - 1]))
-			foreign_close(fds[i - 1]);
+			foreign_close_socket(fds[i - 1]);
 		else
 			close(fds[i - 1]);
 }

@@ -25,6 +25,15 @@ void outcome_init(struct outcome *outcome)
 	outcome->trace_fd = -1;
 }
 
+void identity_done(struct identity *identity)
+{
+	free(identity->names);
+	free(identity->chain);
+	identity->names = NULL;
+	identity->name_count = 0;
+	identity->chain = NULL;
+}
+
 void outcome_done(struct outcome *outcome)
 {
 	if (outcome->relay_fd >= 0)
@@ -45,8 +54,7 @@ void outcome_done(struct outcome *outcome)
 	outcome->early_data_fd = -1;
 	outcome->relay_control_fd = -1;
 	outcome->trace_fd = -1;
-	free(outcome->identity.chain);
-	outcome->identity.chain = NULL;
+	identity_done(&outcome->identity);
 }
 
 void failure_set(struct failure *failure, enum failure_class class, bool retry, const char *format,

@@ -47,7 +47,7 @@ struct failure {
 	char sentence[512];
 };
 
-enum { IDENTITY_NAMES_MAX = 32 };
+enum { IDENTITY_NAMES_MAX = 32, IDENTITY_NAME_SIZE = 264 };
 enum { TOKEN_TEXT_SIZE = 320 }; /* bytes of a sealed token with its NUL; see key-token.h */
 
 /* The peer's certificate. Empty strings where there is none. */
@@ -58,7 +58,7 @@ struct identity {
 	char issuer[1024];
 	char sha256[65];
 	char public_key_sha256[65]; /* of a raw public key, which is shown without a certificate */
-	char names[IDENTITY_NAMES_MAX][264]; /* "dns:…", "ip:…", "email:…", "uri:…" */
+	char (*names)[IDENTITY_NAME_SIZE]; /* "dns:…", "ip:…", "email:…", "uri:…"; owned */
 	unsigned name_count;
 	char *chain; /* PEM, owned; NULL: none */
 };
@@ -99,6 +99,8 @@ struct outcome {
 void failure_set(struct failure *failure, enum failure_class class, bool retry, const char *format,
 		 ...) __attribute__((format(printf, 4, 5)));
 
+/* Frees what it owns. */
+void identity_done(struct identity *identity);
 /* Empty, UNTOUCHED, descriptors -1. */
 void outcome_init(struct outcome *outcome);
 /* Closes and frees what the outcome owns. */

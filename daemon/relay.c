@@ -141,7 +141,7 @@ int relay_main(int argc, char **argv)
 	}
 	struct relay_limits limits = {arguments.total, arguments.per_user,
 				      raise_descriptor_limit(arguments.total)};
-	int result = foreign_start();
+	int result = foreign_start(true);
 	if (result < 0) {
 		log_error("cannot handle SIGALRM: %s", strerror(-result));
 		return 1;

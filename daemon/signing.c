@@ -274,8 +274,8 @@ static void channel_readable(evutil_socket_t fd, short events, void *context)
 		r = signer_packet_receive(fd, &packet, MSG_DONTWAIT);
 		if (r == 1 && packet_take(signing, &packet) < 0)
 			r = -EPROTO;
+		gnutls_memset(packet.bytes, 0, packet.size); /* premaster secrets */
 	}
-	gnutls_memset(packet.bytes, 0, sizeof(packet.bytes)); /* premaster secrets */
 	if (r != 1 && r != -EAGAIN)
 		channel_lost(signing);
 }

@@ -75,12 +75,23 @@ static int refuse_kind(struct failure *failure, const char *wanted, const char *
 	return -1;
 }
 
-/* Is it TCP over IPv4 or IPv6? */
+static bool is_tcp(int fd)
+{
+	int domain = socket_option(fd, SO_DOMAIN);
+
+	return (domain == AF_INET || domain == AF_INET6) &&
+	       socket_option(fd, SO_TYPE) == SOCK_STREAM &&
+	       socket_option(fd, SO_PROTOCOL) == IPPROTO_TCP;
+}
+
+/* Is it TCP over IPv4 or IPv6? If not, says what it is. */
 static int check_tcp(int fd, const char *wanted, struct failure *failure)
 {
 	struct stat status;
-	int domain, type, protocol;
+	int domain;
 
+	if (is_tcp(fd))
+		return 0;
 	if (fstat(fd, &status) < 0) {
 		failure_set(failure, FAILURE_REQUEST, false,
 			    "The descriptor cannot be examined: %s", strerror(errno));
@@ -89,22 +100,18 @@ static int check_tcp(int fd, const char *wanted, struct failure *failure)
 	if (!S_ISSOCK(status.st_mode))
 		return refuse_kind(failure, wanted, file_kind(status.st_mode));
 	domain = socket_option(fd, SO_DOMAIN);
-	type = socket_option(fd, SO_TYPE);
-	protocol = socket_option(fd, SO_PROTOCOL);
 	if (domain != AF_INET && domain != AF_INET6)
 		return refuse_kind(failure, wanted, domain_word(domain));
-	if (type == SOCK_DGRAM)
+	if (socket_option(fd, SO_TYPE) == SOCK_DGRAM)
 		return refuse_kind(failure, wanted, "a UDP socket");
-	if (protocol == IPPROTO_MPTCP) {
+	if (socket_option(fd, SO_PROTOCOL) == IPPROTO_MPTCP) {
 		failure_set(
 		    failure, FAILURE_UNSUPPORTED, false,
 		    "The descriptor is an MPTCP socket, which no kernel can do TLS on: make it "
 		    "with IPPROTO_TCP");
 		return -1;
 	}
-	if (type != SOCK_STREAM || protocol != IPPROTO_TCP)
-		return refuse_kind(failure, wanted, "a socket of another protocol");
-	return 0;
+	return refuse_kind(failure, wanted, "a socket of another protocol");
 }
 
 /* Does the kernel already do TLS in the direction of the option? Asks with room for the cipher's name
@@ -154,6 +161,10 @@ static int check_state(int fd, struct failure *failure)
 	case TCP_ESTABLISHED:
 	case TCP_CLOSE_WAIT:
 		return 0;
+	case TCP_LISTEN:
+		failure_set(failure, FAILURE_REQUEST, false,
+			    "The socket is listening: send a connected one, or ask for \"listen\"");
+		return -1;
 	case TCP_SYN_SENT:
 	case TCP_SYN_RECV:
 		failure_set(failure, FAILURE_REQUEST, false,
@@ -178,11 +189,6 @@ int socket_check_connected(int fd, struct failure *failure)
 {
 	if (check_tcp(fd, "connected", failure) < 0)
 		return -1;
-	if (socket_option(fd, SO_ACCEPTCONN) == 1) {
-		failure_set(failure, FAILURE_REQUEST, false,
-			    "The socket is listening: send a connected one, or ask for \"listen\"");
-		return -1;
-	}
 	if (check_state(fd, failure) < 0)
 		return -1;
 	return check_plain(fd, failure);

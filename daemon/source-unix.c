@@ -45,7 +45,7 @@ static void work_free(struct work *work, enum outcome_state state)
 	source->work_count--;
 	counters_add(source->worker->setup->counters, COUNTER_HANDSHAKES_UNDER_WAY, -1);
 	places_give_relay(source->worker, source->caller.uid, work->relay, state);
-	foreign_close(work->fd);
+	foreign_close_socket(work->fd); /* as handshake_check() found */
 	free(work);
 }
 

@@ -44,7 +44,7 @@ static int signals_take(struct supervisor *supervisor, struct problem *problem)
 	signal(SIGPIPE, SIG_IGN);
 	/* Ignored since before this program, SIGCHLD would leave no child to wait for. */
 	signal(SIGCHLD, SIG_DFL);
-	if (sigprocmask(SIG_SETMASK, &taken, NULL) < 0 || foreign_start() < 0)
+	if (sigprocmask(SIG_SETMASK, &taken, NULL) < 0 || foreign_start(false) < 0)
 		return problem_set(problem, "cannot take signals: %s", strerror(errno));
 	supervisor->signals = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (supervisor->signals < 0)

@@ -169,10 +169,14 @@ static int transport_pull_timeout(gnutls_transport_ptr_t pointer, unsigned int m
 {
 	const struct transport *transport = pointer;
 	struct pollfd look = {.fd = transport->fd, .events = POLLIN};
+	int ready;
 
 	/* The library may ask for a wait; the event loop waits, nobody else. */
 	(void)milliseconds;
-	return poll(&look, 1, 0);
+	do
+		ready = poll(&look, 1, 0);
+	while (ready < 0 && errno == EINTR);
+	return ready;
 }
 
 void transport_bind(struct transport *transport, gnutls_session_t session)

@@ -150,7 +150,7 @@ static int signals_set(void)
 		if (signal(ignored[i], SIG_IGN) == SIG_ERR)
 			return -errno;
 	sigemptyset(&none);
-	return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : foreign_start();
+	return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : foreign_start(true);
 }
 
 static int worker_make_events(struct worker *worker)

@@ -65,6 +65,12 @@ static void writer_put_escaped(struct message_writer *writer, unsigned char byte
 	writer_put(writer, escaped, sizeof(escaped));
 }
 
+/* Stands for itself in a value. */
+static bool is_plain(unsigned char byte)
+{
+	return byte >= 0x20 && byte < 0x7f && byte != '%';
+}
+
 void message_begin(struct message_writer *writer, const char *operation)
 {
 	writer->length = 0;
@@ -79,7 +85,7 @@ void message_add_bytes(struct message_writer *writer, const char *key, const voi
 		       size_t size)
 {
 	const unsigned char *bytes = value;
-	size_t length;
+	size_t length, plain;
 
 	if (size && memchr(value, 0, size)) {
 		writer->invalid = true;
@@ -88,6 +94,13 @@ void message_add_bytes(struct message_writer *writer, const char *key, const voi
 	writer_put(writer, key, strlen(key));
 	writer_put(writer, "=", 1);
 	for (size_t i = 0; i < size && !writer->overflow; i += length) {
+		for (plain = i; plain < size && is_plain(bytes[plain]);)
+			plain++;
+		if (plain > i) {
+			length = plain - i;
+			writer_put(writer, bytes + i, length);
+			continue;
+		}
 		length = utf8_length(bytes + i, size - i);
 		if (length == 0 || bytes[i] < 0x20 || bytes[i] == '%' || bytes[i] == 0x7f) {
 			length = 1;

@@ -33,7 +33,7 @@ static int relay_child(int socket, unsigned per_user)
 
 	mapped = counters_map(counters_fd(counters));
 
-	if (!mapped || !base || foreign_start() < 0)
+	if (!mapped || !base || foreign_start(true) < 0)
 		return 3;
 	int result = relay_intake_run(base, socket, mapped, &limits);
 	event_base_free(base);

@@ -22,7 +22,8 @@ static int ends[2];
 static int setup(void **state)
 {
 	(void)state;
-	return socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) < 0 || foreign_start() < 0 ? -1 : 0;
+	return socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) < 0 || foreign_start(false) < 0 ? -1
+											    : 0;
 }
 
 static int teardown(void **state)

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -205,6 +206,38 @@ static void an_accept_does_not_wait_and_takes_who_is_there(void **state)
 	close(listening);
 }
 
+static bool timer_runs(void)
+{
+	struct itimerval timer;
+
+	assert_int_equal(getitimer(ITIMER_REAL, &timer), 0);
+	return timer.it_value.tv_sec || timer.it_value.tv_usec;
+}
+
+/* Only where it lasts: a socket that is closed starts it, and the second tick without another ends it. */
+static void a_lasting_watchdog_ends_when_there_is_nothing_to_guard(void **state)
+{
+	(void)state;
+	assert_int_equal(foreign_start(true), 0);
+	for (int again = 0; again < 3; again++) {
+		bool ran = false;
+
+		/* A machine that pauses this process sees it end in between. */
+		for (int i = 0; i < 100; i++) {
+			foreign_close(socket(AF_UNIX, SOCK_STREAM, 0));
+			ran = ran || timer_runs();
+		}
+		assert_true(ran);
+		for (int i = 0; i < 500 && timer_runs(); i++)
+			usleep(10000);
+		assert_false(timer_runs());
+	}
+	a_lingering_close_does_not_wait(state);
+	assert_int_equal(foreign_start(false), 0);
+	foreign_close(socket(AF_UNIX, SOCK_STREAM, 0));
+	assert_false(timer_runs());
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,9 +247,10 @@ int main(void)
 	    cmocka_unit_test(many_files_are_all_closed),
 	    cmocka_unit_test(many_files_that_are_held_up_are_closed_in_the_end),
 	    cmocka_unit_test(an_accept_does_not_wait_and_takes_who_is_there),
+	    cmocka_unit_test(a_lasting_watchdog_ends_when_there_is_nothing_to_guard),
 	};
 
-	if (foreign_start() < 0)
+	if (foreign_start(false) < 0 || cmocka_run_group_tests(tests, NULL, NULL))
 		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return foreign_start(true) < 0 || cmocka_run_group_tests(tests, NULL, NULL);
 }

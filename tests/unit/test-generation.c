@@ -237,7 +237,7 @@ static int setup(void **state)
 {
 	log_set_level(CONFIG_LOG_ERROR);
 	*state = counters_new();
-	return *state && foreign_start() == 0 ? 0 : -1;
+	return *state && foreign_start(false) == 0 ? 0 : -1;
 }
 
 static int teardown(void **state)

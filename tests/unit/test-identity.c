@@ -42,7 +42,7 @@ static int teardown(void **state)
 {
 	struct made *made = *state;
 
-	free(made->identity.chain);
+	identity_done(&made->identity);
 	gnutls_free(made->der[0].data);
 	gnutls_free(made->der[1].data);
 	gnutls_x509_crt_deinit(made->crt);

@@ -441,7 +441,7 @@ int main(void)
 	    T(given_up_it_says_how_it_stood),
 	};
 
-	if (foreign_start() < 0) /* what the guards' alarm is for */
+	if (foreign_start(true) < 0) /* what the guards' alarm is for */
 		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -215,7 +215,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(at_the_end_every_program_sees_it, setup, teardown),
 	};
 
-	if (foreign_start() < 0) /* what the guards' alarm is for */
+	if (foreign_start(false) < 0) /* what the guards' alarm is for */
 		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -229,6 +230,8 @@ static void a_certificate_with_too_many_names_still_fits(void **state)
 	outcome.identity.present = true;
 	memset(outcome.identity.subject, 1, sizeof(outcome.identity.subject) - 1);
 	memset(outcome.identity.issuer, 1, sizeof(outcome.identity.issuer) - 1);
+	outcome.identity.names = calloc(IDENTITY_NAMES_MAX, sizeof(outcome.identity.names[0]));
+	assert_non_null(outcome.identity.names);
 	outcome.identity.name_count = IDENTITY_NAMES_MAX;
 	for (unsigned i = 0; i < IDENTITY_NAMES_MAX; i++)
 		memset(outcome.identity.names[i], 2, sizeof(outcome.identity.names[i]) - 1);

@@ -41,7 +41,7 @@ static int inside(enum sandbox_kind kind, int (*run)(void))
 
 	if (pid == 0) {
 		log_set_level(CONFIG_LOG_ERROR);
-		foreign_start();
+		foreign_start(false);
 		if (sandbox_enter(kind, NOBODY, NOBODY, &problem) < 0) {
 			fprintf(stderr, "%s\n", problem.text);
 			_exit(NOT_ENTERED);
