@@ -7,8 +7,8 @@
 #include "problem.h"
 #include "upcall.h"
 
-/* By the keyring that the request names, where the kernel says one (7.2 does, 6.12 does not); else by what it asks for. The
- * configuration's; NULL with a sentence: nobody may serve it. */
+/* By the keyring that the request names, where the kernel says one (7.2 does, 6.12 does not); else by what it
+ * asks for. The configuration's; NULL with a sentence: nobody may serve it. */
 const char *consumer_profile(const struct config_kernel *kernel,
 			     const struct upcall_request *request, struct problem *problem);
 

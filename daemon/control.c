@@ -25,6 +25,7 @@ static size_t fds_of_kind(enum control_kind kind)
 	case CONTROL_SIGNER:
 	case CONTROL_TRACE:
 	case CONTROL_KERNEL:
+	case CONTROL_KERNEL_PEER:
 		return 1;
 	default:
 		return 0;

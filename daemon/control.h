@@ -24,6 +24,8 @@ enum control_kind {
 			    one. Descriptor: the program's connection */
 	CONTROL_KERNEL, /* supervisor: a kernel consumer's handshake. Descriptor: its socket */
 	CONTROL_KERNEL_DONE, /* worker: how it ended */
+	CONTROL_KERNEL_PEER, /* the same, with an authenticated peer. Descriptor: its certificate (DER), a
+				sealed memfd */
 };
 
 enum { CONTROL_FDS = 2 };

@@ -386,7 +386,13 @@ static int worker_hear(struct generation *generation, struct worker_child *worke
 		case CONTROL_KERNEL_DONE:
 			if (generation->netlink)
 				source_netlink_answer(generation->netlink, worker->child.pid,
-						      &control.kernel_answer);
+						      &control.kernel_answer, -1);
+			break;
+		case CONTROL_KERNEL_PEER:
+			if (generation->netlink)
+				source_netlink_answer(generation->netlink, worker->child.pid,
+						      &control.kernel_answer, fds[0]);
+			foreign_close(fds[0]);
 			break;
 		default:
 			foreign_close(fds[0]);

@@ -17,6 +17,7 @@
 #include "kernel-queue.h"
 #include "log.h"
 #include "networks.h"
+#include "peer-keys.h"
 
 enum {
 	/* The kernel waits this long for its handshakes: 10 s in the NFS client, 5 s in the server, which
@@ -39,6 +40,7 @@ struct source_netlink {
 	source_netlink_give *give;
 	void *context;
 	const struct config_kernel *config;
+	struct peer_keys *peers;
 	uint64_t last_id;
 	int64_t tell_full_ms; /* not before */
 };
@@ -57,7 +59,9 @@ int source_netlink_new(struct counters *counters, source_netlink_give *give, voi
 	source->counters = counters;
 	source->give = give;
 	source->context = context;
-	r = networks_new(&source->networks, problem);
+	source->peers = peer_keys_new();
+	r = source->peers ? networks_new(&source->networks, problem)
+			  : problem_set(problem, "out of memory");
 	if (r < 0) {
 		source_netlink_free(source);
 		return r;
@@ -82,12 +86,10 @@ const struct network_tally *source_netlink_tally(const struct source_netlink *so
 /* Says DONE, once: nothing else does, but for upcall.c on what it cannot understand. In the namespace that asked:
  * no other knows of the request. */
 static void pending_end(struct source_netlink *source, struct kernel_pending *pending, int status,
-			bool authenticated)
+			int32_t identity)
 {
 	struct network *network = kernel_pending_network(pending);
-	/* What consumers look at is whether there is an identity; this process's keyring has none to
-	 * name, and any number but 0 says "authenticated". */
-	int r = upcall_done(network->upcall, pending->fd, status, authenticated ? 1 : 0);
+	int r = upcall_done(network->upcall, pending->fd, status, identity);
 
 	/* EBUSY: the consumer has given up meanwhile, or another agent has answered. */
 	if (r == -EBUSY)
@@ -106,8 +108,24 @@ static void pending_end(struct source_netlink *source, struct kernel_pending *pe
 	kernel_queue_remove(source->queue, pending);
 }
 
+/* The key that names the peer. Where none can be made any number but 0 still says "authenticated". */
+static int32_t answer_identity(struct source_netlink *source, const struct kernel_answer *answer,
+			       int peer)
+{
+	int32_t identity;
+	int error;
+
+	if (answer->status != 0 || !answer->peer_authenticated)
+		return 0;
+	identity = peer_keys_add(source->peers, peer, &error);
+	if (error < 0)
+		log_warning("the certificate of a peer cannot be made a key of the kernel: %s",
+			    strerror(-error));
+	return identity > 0 ? identity : 1;
+}
+
 void source_netlink_answer(struct source_netlink *source, pid_t worker,
-			   const struct kernel_answer *answer)
+			   const struct kernel_answer *answer, int peer)
 {
 	struct kernel_pending *pending = kernel_queue_find(source->queue, worker, answer->id);
 
@@ -115,7 +133,7 @@ void source_netlink_answer(struct source_netlink *source, pid_t worker,
 	if (pending)
 		pending_end(source, pending,
 			    answer->status < 0 || answer->status > 4095 ? EIO : answer->status,
-			    answer->status == 0 && answer->peer_authenticated);
+			    answer_identity(source, answer, peer));
 }
 
 /* ETIMEDOUT is what makes consumers try again: with any other status a hard mount fails. worker: 0 for all. */
@@ -126,7 +144,7 @@ static void pending_end_all(struct source_netlink *source, pid_t worker)
 	for (; pending; pending = next) {
 		next = kernel_queue_after(pending);
 		if (worker == 0 || pending->worker == worker)
-			pending_end(source, pending, ETIMEDOUT, false);
+			pending_end(source, pending, ETIMEDOUT, 0);
 	}
 }
 
@@ -142,6 +160,7 @@ void source_netlink_free(struct source_netlink *source)
 	pending_end_all(source, 0);
 	networks_free(source->networks);
 	kernel_queue_free(source->queue);
+	peer_keys_free(source->peers);
 	free(source);
 }
 
@@ -348,7 +367,7 @@ static int64_t overdue_end(struct source_netlink *source, int64_t now)
 		for (pending = kernel_queue_first(source->queue); pending; pending = next) {
 			next = kernel_queue_after(pending);
 			if (pending->deadline <= now)
-				pending_end(source, pending, ETIMEDOUT, false);
+				pending_end(source, pending, ETIMEDOUT, 0);
 		}
 	return kernel_queue_earliest(source->queue, now);
 }

@@ -40,9 +40,9 @@ void source_netlink_poll(const struct source_netlink *source, struct pollfd *ret
 void source_netlink_polled(struct source_netlink *source, const struct pollfd *polled);
 /* Gives out what waits, answers what took too long. Returns the time of the next thing to do, or INT64_MAX. */
 int64_t source_netlink_tend(struct source_netlink *source, int64_t now);
-/* A worker's word: checked against what that worker was given. */
+/* A worker's word: checked against what that worker was given. peer: the peer's certificate, borrowed, or -1. */
 void source_netlink_answer(struct source_netlink *source, pid_t worker,
-			   const struct kernel_answer *answer);
+			   const struct kernel_answer *answer, int peer);
 /* A worker has died: what it had is answered. */
 void source_netlink_died(struct source_netlink *source, pid_t worker);
 

@@ -6,6 +6,7 @@
 #include "source-upcall.h"
 
 #include <errno.h>
+#include <gnutls/gnutls.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "control.h"
 #include "log.h"
 #include "policy.h"
+#include "sealed-memory.h"
 
 struct upcall_handshake {
 	LIST_ENTRY(upcall_handshake) entry;
@@ -22,6 +24,7 @@ struct upcall_handshake {
 	char peer[REQUEST_ADDRESS_SIZE];
 	struct handshake_task *task; /* NULL: ended, its answer waits */
 	struct kernel_answer answer;
+	int certificate;     /* the peer's certificate for the supervisor; -1 */
 	struct event *retry; /* the supervisor's queue was full */
 };
 
@@ -32,6 +35,8 @@ static void upcall_release(struct upcall_handshake *upcall)
 		event_free(upcall->retry);
 	if (upcall->fd >= 0)
 		close(upcall->fd);
+	if (upcall->certificate >= 0)
+		close(upcall->certificate);
 	free(upcall);
 }
 
@@ -59,14 +64,16 @@ static int status_of(const struct outcome *outcome)
 static void upcall_answer(struct upcall_handshake *upcall)
 {
 	const struct timeval soon = {.tv_usec = 10000};
-	struct control control = {.kind = CONTROL_KERNEL_DONE, .kernel_answer = upcall->answer};
+	struct control control = {.kind = upcall->certificate < 0 ? CONTROL_KERNEL_DONE
+								  : CONTROL_KERNEL_PEER,
+				  .kernel_answer = upcall->answer};
 	struct worker *worker = upcall->worker;
 
 	if (upcall->fd >= 0)
 		close(upcall->fd);
 	upcall->fd = -1;
-	if (control_send(worker->setup->control_fd, &control, NULL) == -EAGAIN && upcall->retry &&
-	    event_add(upcall->retry, &soon) == 0)
+	if (control_send(worker->setup->control_fd, &control, &upcall->certificate) == -EAGAIN &&
+	    upcall->retry && event_add(upcall->retry, &soon) == 0)
 		return;
 	upcall_release(upcall);
 	worker_check_finished(worker);
@@ -78,6 +85,22 @@ static void upcall_answer_again(evutil_socket_t fd, short events, void *context)
 	upcall_answer(context);
 }
 
+/* The peer's own certificate, the first of its chain, for the supervisor. -1: there is none. */
+static int peer_take(const struct identity *identity)
+{
+	const gnutls_datum_t text = {(unsigned char *)identity->chain,
+				     identity->chain ? (unsigned)strlen(identity->chain) : 0};
+	gnutls_datum_t der;
+	int fd;
+
+	if (!identity->authenticated || !identity->chain ||
+	    gnutls_pem_base64_decode2("CERTIFICATE", &text, &der) < 0)
+		return -1;
+	fd = sealed_memory_new("handshake-peer", der.data, der.size);
+	gnutls_free(der.data);
+	return fd < 0 ? -1 : fd;
+}
+
 static void upcall_done_one(void *context, struct outcome *outcome)
 {
 	struct upcall_handshake *upcall = context;
@@ -86,6 +109,7 @@ static void upcall_done_one(void *context, struct outcome *outcome)
 	upcall->task = NULL;
 	upcall->answer.status = status_of(outcome);
 	upcall->answer.peer_authenticated = outcome->identity.authenticated;
+	upcall->certificate = peer_take(&outcome->identity);
 	if (outcome->state == OUTCOME_ESTABLISHED)
 		log_debug("the kernel's request %llu is established",
 			  (unsigned long long)upcall->request.id);
@@ -124,6 +148,7 @@ void upcall_begin(struct worker *worker, const struct kernel_request *request, i
 	upcall->answer.id = request->id;
 	upcall->fd = fd;
 	trace_read_peer(fd, upcall->peer, sizeof(upcall->peer));
+	upcall->certificate = -1;
 	upcall->retry = evtimer_new(worker->base, upcall_answer_again, upcall);
 	LIST_INSERT_HEAD(&worker->upcalls, upcall, entry);
 	counters_add(worker->setup->counters, COUNTER_HANDSHAKES_STARTED, 1);
