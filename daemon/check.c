@@ -394,6 +394,7 @@ static void check_kernel(struct report *report, const struct config_profile *pro
 {
 	enum level level = profile->records == CONFIG_RECORDS_KERNEL ? ERROR : WARNING;
 	const char *instead = level == ERROR ? "" : "; records go through the relay";
+	const int newest = profile->tls12_only ? CONFIG_TLS12 : CONFIG_TLS13;
 	char missing[256] = "";
 	size_t missing_count = 0, total = 0;
 
@@ -404,7 +405,7 @@ static void check_kernel(struct report *report, const struct config_profile *pro
 		     config_records_word(profile->records), kernel->reason, instead);
 		return;
 	}
-	for (int version = (int)profile->min_version; version <= CONFIG_TLS13; version++)
+	for (int version = (int)profile->min_version; version <= newest; version++)
 		for (size_t i = 0; i < profile->cipher_count; i++) {
 			size_t length = strlen(missing);
 

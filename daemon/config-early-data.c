@@ -22,6 +22,12 @@ int config_early_data_finish(struct config_reader *reader)
 
 	if (!profile->early_data)
 		return 0;
+	if (profile->tls12_only)
+		return config_problem_at(
+		    reader, profile->line,
+		    "[profile %s]: early-data is for TLS 1.3, and max-version ="
+		    " TLS1.2; remove one",
+		    profile->name);
 	/* What comes before the certificate would be nobody's. */
 	if (profile->client_certificates != CONFIG_CLIENT_NONE)
 		return config_problem_at(

@@ -82,10 +82,10 @@ int config_key_exchange_finish(struct config_reader *reader)
 					 " and min-version = TLS1.3; remove one",
 					 profile->name);
 	if (!older && profile->min_version == CONFIG_TLS12 && !profile->insecure_rsa_key_exchange &&
-	    config_seen(reader, "min-version"))
+	    (profile->tls12_only || config_seen(reader, "min-version")))
 		return config_problem_at(reader, profile->line,
-					 "[profile %s]: min-version = TLS1.2, but only TLS 1.3 has"
+					 "[profile %s]: %s-version = TLS1.2, but only TLS 1.3 has"
 					 " the groups of the profile; add one such as X25519",
-					 profile->name);
+					 profile->name, profile->tls12_only ? "max" : "min");
 	return 0;
 }

@@ -101,6 +101,16 @@ static int read_min_version(struct config_reader *reader, const char *value)
 	return 0;
 }
 
+static int read_max_version(struct config_reader *reader, const char *value)
+{
+	int version;
+
+	if (config_value_word(reader, value, config_version_words, &version) < 0)
+		return -1;
+	reader->profile->tls12_only = version == CONFIG_TLS12;
+	return 0;
+}
+
 static int read_cipher_order(struct config_reader *reader, const char *value)
 {
 	return config_value_boolean(reader, value, config_order_words,
@@ -110,16 +120,6 @@ static int read_cipher_order(struct config_reader *reader, const char *value)
 static int read_timeout(struct config_reader *reader, const char *value)
 {
 	return config_value_number(reader, value, 1, TIMEOUT_MAX_MS, &reader->profile->timeout_ms);
-}
-
-static int read_records(struct config_reader *reader, const char *value)
-{
-	int records;
-
-	if (config_value_word(reader, value, config_records_words, &records) < 0)
-		return -1;
-	reader->profile->records = (enum config_records)records;
-	return 0;
 }
 
 static int read_unknown_name(struct config_reader *reader, const char *value)
@@ -133,11 +133,11 @@ const struct config_key config_profile_keys[] = {
     {.name = "alpn", .read = read_alpn, .list = true},
     {.name = "alpn-required", .read = read_alpn_required},
     {.name = "min-version", .read = read_min_version},
+    {.name = "max-version", .read = read_max_version},
     {.name = "ciphers", .read = read_ciphers, .list = true},
     {.name = "cipher-order", .read = read_cipher_order},
     {.name = "allow", .read = read_allow, .list = true},
     {.name = "timeout-ms", .read = read_timeout},
-    {.name = "records", .read = read_records},
     {.name = "unknown-server-name", .read = read_unknown_name},
     {},
 };
@@ -199,8 +199,13 @@ int config_profile_finish(struct config_reader *reader)
 
 	if (config_authentication_finish(reader) < 0 || config_key_exchange_finish(reader) < 0 ||
 	    config_peer_finish(reader) < 0 || config_early_data_finish(reader) < 0 ||
-	    config_resumption_finish(reader) < 0)
+	    config_resumption_finish(reader) < 0 || config_records_finish(reader) < 0)
 		return -1;
+	if (profile->tls12_only && profile->min_version != CONFIG_TLS12)
+		return config_problem_at(reader, line,
+					 "[profile %s]: max-version = TLS1.2 and min-version ="
+					 " TLS1.3 leave no version; remove one",
+					 profile->name);
 	if (profile->alpn_required && !profile->alpn_count)
 		return config_problem_at(reader, line,
 					 "[profile %s]: alpn-required = yes needs \"alpn\"",

@@ -77,6 +77,7 @@ extern const struct config_key config_psk_keys[];
 extern const struct config_key config_observation_keys[]; /* of [daemon] */
 void config_observation_done(struct config *config);
 extern const struct config_key config_raw_public_key_keys[];
+extern const struct config_key config_records_keys[];
 
 /* Starts [profile NAME]: a new profile with its defaults. 0 or -1 with a problem. */
 int config_profile_begin(struct config_reader *reader, const char *name);
@@ -100,6 +101,7 @@ void config_signer_finish(struct config *config);
 void config_signer_done(struct config *config);
 int config_psk_finish(struct config_reader *reader);
 int config_raw_public_key_finish(struct config_reader *reader);
+int config_records_finish(struct config_reader *reader);
 void config_raw_public_key_done(struct config_profile *profile);
 void config_psk_done(struct config_profile *profile);
 /* Sets the defaults of [daemon], and judges it when the file has ended. */

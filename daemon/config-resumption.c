@@ -91,6 +91,7 @@ static bool is_harmless(const char *key)
 	    "allow",
 	    "timeout-ms",
 	    "records",
+	    "zero-copy-sendfile",
 	    // What lies in these files counts, not where they are; a server's own certificate may change.
 	    "certificate",
 	    "private-key",

@@ -79,6 +79,7 @@ static const struct config_key *const profile_tables[] = {
     config_peer_keys,
     config_signer_keys,
     config_psk_keys,
+    config_records_keys,
     config_resumption_keys,
     config_raw_public_key_keys,
     NULL,

@@ -136,6 +136,7 @@ struct config_profile {
 	size_t alpn_count;
 	bool alpn_required; /* a peer that offers none of them, or none at all, is refused */
 	enum config_version min_version;
+	bool tls12_only; /* max-version = TLS1.2 */
 	enum config_cipher ciphers[CONFIG_CIPHERS];
 	size_t cipher_count;
 	struct config_psk psk;
@@ -148,6 +149,7 @@ struct config_profile {
 	struct config_allow allow;      /* none given: root and the daemon's own user */
 	uint32_t timeout_ms;
 	enum config_records records;
+	bool zero_copy;                /* zero-copy-sendfile = yes */
 	bool insecure_no_verification; /* insecure-no-verification = yes: client role, no check of
 					  the server */
 	unsigned early_data;           /* bytes; 0: neither taken nor sent */

@@ -88,6 +88,9 @@ static const char *const words[COUNTERS] = {
     [COUNTER_TLS12] = "tls12",
     [COUNTER_KERNEL_RECORDS] = "kernel-records",
     [COUNTER_RELAY_RECORDS] = "relay-records",
+    [COUNTER_NIC_TRANSMIT] = "nic-transmit",
+    [COUNTER_NIC_RECEIVE] = "nic-receive",
+    [COUNTER_ZERO_COPY] = "zero-copy-sendfile",
     [COUNTER_HANDSHAKE_MICROSECONDS] = "handshake-microseconds",
     [COUNTER_CONNECTIONS_ACCEPTED] = "connections-accepted",
     [COUNTER_KEY_UPDATES_RECEIVED] = "key-updates-received",
@@ -254,6 +257,12 @@ void counters_outcome(struct counters *counters, const struct outcome *outcome)
 			     strcmp(outcome->transmit, "relay") == 0 ? COUNTER_RELAY_RECORDS
 								     : COUNTER_KERNEL_RECORDS,
 			     1);
+	if (outcome->transmit && strcmp(outcome->transmit, "nic") == 0)
+		counters_add(counters, COUNTER_NIC_TRANSMIT, 1);
+	if (outcome->receive && strcmp(outcome->receive, "nic") == 0)
+		counters_add(counters, COUNTER_NIC_RECEIVE, 1);
+	if (outcome->zero_copy && strcmp(outcome->zero_copy, "yes") == 0)
+		counters_add(counters, COUNTER_ZERO_COPY, 1);
 }
 
 /* ---- Places -------------------------------------------------------------------------------- */

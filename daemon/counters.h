@@ -31,6 +31,9 @@ enum counter {
 	COUNTER_TLS12,
 	COUNTER_KERNEL_RECORDS,
 	COUNTER_RELAY_RECORDS,
+	COUNTER_NIC_TRANSMIT, /* of those with the kernel's: a NIC makes the records */
+	COUNTER_NIC_RECEIVE,
+	COUNTER_ZERO_COPY,
 	COUNTER_HANDSHAKE_MICROSECONDS, /* sum over the established */
 	COUNTER_CONNECTIONS_ACCEPTED,   /* on listenings */
 	COUNTER_KEY_UPDATES_RECEIVED,   /* that a program had followed */

@@ -185,9 +185,12 @@ static void task_seal(struct handshake_task *task, const struct traffic_keys *ke
 
 static int task_install_kernel(struct handshake_task *task, const struct traffic_keys *keys)
 {
+	const struct offload_nic *nic = task->surroundings->nic;
+	struct offload_nic_reading before;
 	char reason[256] = "";
 
 	task->handed_on = true;
+	offload_nic_read(nic, keys, &before);
 	if (offload_kernel_install(task->fd, keys, reason, sizeof(reason)) < 0) {
 		outcome_fail(&task->outcome, FAILURE_UNSUPPORTED, false,
 			     "The handshake was complete, but %s", reason);
@@ -195,8 +198,8 @@ static int task_install_kernel(struct handshake_task *task, const struct traffic
 	}
 	task->outcome.tickets_fd = task->tickets[1];
 	task->tickets[1] = -1;
-	task->outcome.transmit = "kernel";
-	task->outcome.receive = "kernel";
+	offload_nic_describe(nic, task->fd, keys, &before, task->decision.zero_copy,
+			     &task->outcome);
 	task_seal(task, keys);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include "counters.h"
 #include "early-data.h"
 #include "offload-kernel.h"
+#include "offload-nic.h"
 #include "outcome.h"
 #include "policy.h"
 #include "secrets.h"
@@ -23,6 +24,7 @@ struct parking;
 struct handshake_surroundings {
 	struct event_base *base;
 	const struct kernel_tls *kernel;
+	const struct offload_nic *nic;       /* where it is seen whether a NIC makes the records */
 	int relay_socket;                    /* -1: there is no relay */
 	struct signing *signing;             /* the way to the private keys; NULL: there is none */
 	const struct secrets *secrets;       /* that all workers share; NULL: no tokens are made */

@@ -77,9 +77,11 @@ struct outcome {
 	bool resumed;
 	char psk_identity[HANDSHAKE_PSK_IDENTITY_SIZE]; /* as text; "": none was used */
 	const char *client_certificate; /* client: "sent", "none", "not-asked"; NULL: as server */
-	const char *transmit;           /* "kernel", "relay" */
+	const char *transmit;           /* "nic", "kernel", "relay" */
 	const char *receive;
-	char records_reason[256]; /* "" with kernel */
+	char records_reason[256]; /* why relay, or why it is not known whether nic; "" otherwise */
+	const char *zero_copy;    /* "yes", "no"; NULL: the profile does not allow it */
+	char zero_copy_reason[128]; /* why not, although it does */
 	uint64_t microseconds;
 	uint64_t phases[PHASE_COUNT]; /* microseconds; their sum is the above */
 	struct identity identity;

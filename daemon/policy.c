@@ -257,6 +257,7 @@ int policy_decide(const struct loaded *loaded, const struct caller *caller,
 		return -1;
 	decision.uid = caller->uid;
 	decision.resume = !request->no_resume && profile->config->resumption.enabled;
+	decision.zero_copy = profile->config->zero_copy;
 	decision.timeout_ms = profile->config->timeout_ms;
 	if (request->timeout_ms && request->timeout_ms < decision.timeout_ms)
 		decision.timeout_ms = request->timeout_ms;
@@ -301,6 +302,7 @@ int policy_decide_kernel(const struct loaded *loaded, const struct kernel_reques
 	    psk_decide(profile, &asked, &decision, failure) < 0 ||
 	    peer_decide(profile, &asked, &decision, failure) < 0)
 		return -1;
+	/* Never zero_copy: whose file a consumer sends, others may write to at the same time. */
 	decision.timeout_ms = request->timeout_ms;
 	decision.unauthenticated = request->unauthenticated;
 	*ret_decision = decision;

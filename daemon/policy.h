@@ -26,6 +26,7 @@ struct decision {
 	bool psk_only;                    /* and no certificates */
 	struct psk_identity psk_identity; /* of a client */
 	enum config_records records;
+	bool zero_copy; /* sendfile may send what the file has later */
 	/* Sessions may be taken up again and tickets sent and asked for: not where the caller cannot meet a
 	 * ticket later, as the kernel's own clients. */
 	bool resume;

@@ -110,7 +110,7 @@ int priorities_new(const struct config_profile *config, enum config_roles role, 
 	const char *where = NULL;
 	int error;
 
-	add(&text, "NONE:+VERS-TLS1.3%s",
+	add(&text, "NONE%s%s", config->tls12_only ? "" : ":+VERS-TLS1.3",
 	    config->min_version == CONFIG_TLS12 ? ":+VERS-TLS1.2" : "");
 	if (!add_ciphers(&text, config, allowed))
 		return problem_set(problem, "[profile %s]: none of its ciphers is left",

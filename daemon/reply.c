@@ -140,6 +140,8 @@ static void add_established(struct message_writer *writer, const struct outcome 
 	add(writer, HANDSHAKE_KEY_TRANSMIT, outcome->transmit);
 	add(writer, HANDSHAKE_KEY_RECEIVE, outcome->receive);
 	add(writer, HANDSHAKE_KEY_RECORDS_REASON, outcome->records_reason);
+	add(writer, HANDSHAKE_KEY_ZERO_COPY, outcome->zero_copy);
+	add(writer, HANDSHAKE_KEY_ZERO_COPY_REASON, outcome->zero_copy_reason);
 	add(writer, HANDSHAKE_KEY_RESUMED, yes_or_no(outcome->resumed));
 	add(writer, HANDSHAKE_KEY_CLIENT_CERTIFICATE, outcome->client_certificate);
 	add(writer, HANDSHAKE_KEY_EARLY_DATA, outcome->early_data);

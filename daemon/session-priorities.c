@@ -10,7 +10,7 @@ static bool kernel_takes(const struct kernel_tls *kernel, const struct config_pr
 			 enum config_cipher cipher)
 {
 	return !kernel ||
-	       (kernel->ciphers[CONFIG_TLS13][cipher] &&
+	       ((config->tls12_only || kernel->ciphers[CONFIG_TLS13][cipher]) &&
 		(config->min_version == CONFIG_TLS13 || kernel->ciphers[CONFIG_TLS12][cipher]));
 }
 
@@ -59,7 +59,7 @@ int session_priorities_hello(struct session *session)
 	bool allowed[CONFIG_CIPHERS];
 	int group = -1;
 
-	if (hello->tls13 && !session->narrowed)
+	if (hello->tls13 && !session->narrowed && !profile->config->tls12_only)
 		group = groups_choose(profile->config, hello->groups, hello->group_count);
 	if (group < 0 || !groups_is_hybrid((enum config_group)group))
 		return 0;

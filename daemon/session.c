@@ -87,9 +87,10 @@ static int session_hook(gnutls_session_t tls, unsigned type, unsigned when, unsi
 /* Left alone, the library calls it a lack of common suites. */
 static bool session_has_version(const struct session *session)
 {
-	return !session->hello.seen || session->hello.tls13 ||
-	       (session->hello.tls12 &&
-		session->decision->profile->config->min_version == CONFIG_TLS12);
+	const struct config_profile *config = session->decision->profile->config;
+
+	return !session->hello.seen || (session->hello.tls13 && !config->tls12_only) ||
+	       (session->hello.tls12 && config->min_version == CONFIG_TLS12);
 }
 
 /* Before the server answers a ClientHello: what must be refused while it is still an answer. */

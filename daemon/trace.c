@@ -396,6 +396,8 @@ void trace_keys(struct trace *trace, const struct outcome *outcome)
 	json_add(json, "cipher", outcome->cipher);
 	if (outcome->records_reason[0])
 		json_add(json, "records-reason", outcome->records_reason);
+	if (outcome->zero_copy)
+		json_add(json, "zero-copy-sendfile", outcome->zero_copy);
 	event_close(trace);
 }
 

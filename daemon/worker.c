@@ -161,6 +161,8 @@ static int worker_make_events(struct worker *worker)
 	worker->surroundings.base = worker->base;
 	worker->surroundings.kernel = worker->setup->kernel;
 	worker->surroundings.relay_socket = worker->setup->relay_socket;
+	offload_nic_open(&worker->nic);
+	worker->surroundings.nic = &worker->nic;
 	tracing_init(&worker->tracing, worker->base, worker->setup->loaded);
 	worker->surroundings.tracing = &worker->tracing;
 	worker->surroundings.key_log = worker->setup->key_log;
@@ -193,6 +195,7 @@ static void worker_done(struct worker *worker)
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		if (events[i])
 			event_free(events[i]);
+	offload_nic_close(&worker->nic);
 	signing_free(worker->surroundings.signing);
 	parking_free(worker->surroundings.parking);
 	if (worker->base)
@@ -254,6 +257,7 @@ int worker_main(const struct worker_setup *setup)
 	struct worker worker = {
 	    .setup = setup,
 	    .config = setup->loaded->config,
+	    .nic = {.statistics = -1},
 	};
 	int status;
 

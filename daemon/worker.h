@@ -45,6 +45,7 @@ struct worker {
 	const struct config *config;
 	struct event_base *base;
 	struct handshake_surroundings surroundings;
+	struct offload_nic nic;
 	struct tracing tracing;
 	struct early_data_guard early_data;
 	struct event *accepting;

@@ -78,13 +78,17 @@
 	"cipher" /* AES-128-GCM | AES-256-GCM | CHACHA20-POLY1305 | AES-128-CCM */
 #define HANDSHAKE_KEY_KEY_EXCHANGE \
 	"key-exchange" /* ECDHE | DHE | HYBRID | RSA | ECDHE-PSK | DHE-PSK | HYBRID-PSK | PSK */
-#define HANDSHAKE_KEY_GROUP          "group"       /* X25519, SECP256R1, FFDHE2048, DH-2048, … */
-#define HANDSHAKE_KEY_SERVER_NAME    "server-name" /* the server_name that the client sent */
-#define HANDSHAKE_KEY_TRANSMIT       "transmit"    /* kernel | relay */
-#define HANDSHAKE_KEY_RECEIVE        "receive"     /* kernel | relay */
-#define HANDSHAKE_KEY_RECORDS_REASON "records-reason" /* why not the kernel; absent with kernel */
-#define HANDSHAKE_KEY_RESUMED        "resumed"        /* yes | no */
-#define HANDSHAKE_KEY_HANDSHAKE_US   "handshake-us" /* microseconds from request to keys installed */
+#define HANDSHAKE_KEY_GROUP       "group"       /* X25519, SECP256R1, FFDHE2048, DH-2048, … */
+#define HANDSHAKE_KEY_SERVER_NAME "server-name" /* the server_name that the client sent */
+#define HANDSHAKE_KEY_TRANSMIT    "transmit"    /* nic | kernel | relay, at the time of the reply */
+#define HANDSHAKE_KEY_RECEIVE     "receive"     /* nic | kernel | relay */
+/* Why the relay; with kernel: why it is not known whether a NIC makes the records. */
+#define HANDSHAKE_KEY_RECORDS_REASON "records-reason"
+/* Whether sendfile() sends without a copy; absent where the profile does not allow it. */
+#define HANDSHAKE_KEY_ZERO_COPY        "zero-copy-sendfile" /* yes | no */
+#define HANDSHAKE_KEY_ZERO_COPY_REASON "zero-copy-reason"   /* why not, although it is allowed */
+#define HANDSHAKE_KEY_RESUMED          "resumed"            /* yes | no */
+#define HANDSHAKE_KEY_HANDSHAKE_US     "handshake-us" /* microseconds from request to keys installed */
 /* The parts of these, in microseconds: they add up to them. */
 #define HANDSHAKE_KEY_TIME_QUEUE_US       "time-queue-us"       /* behind others in the worker */
 #define HANDSHAKE_KEY_TIME_PEER_US        "time-peer-us"        /* waiting for the peer */

@@ -112,8 +112,12 @@ static void examine_interface(struct findings *findings, int fd, const char *int
 		return;
 	}
 	offers = features[0].available || features[1].available;
-	finding_detail(finding, "sending %s, receiving %s", feature_word(&features[0]),
-		       feature_word(&features[1]));
+	finding_detail(finding, "sending %s, receiving %s%s", feature_word(&features[0]),
+		       feature_word(&features[1]),
+		       features[0].active || features[1].active
+			   ? "; it takes TLS 1.2 with AES-GCM, which \"max-version = TLS1.2\" in a "
+			     "profile leads to"
+			   : "");
 	if (!offers && !features[0].active && !features[1].active) {
 		finding->state = FINDING_MISSING;
 		finding_remedy(finding, "nothing to do: records are made in software");

@@ -40,7 +40,7 @@ static const struct group {
     {"Handshakes", {"handshakes-", "handshake-", "connections-", "early-data-", NULL}},
     {"Resumption", {"resumption-", "resumed-", "tickets-", "sessions-", NULL}},
     {"Failures", {"failed-", NULL}},
-    {"Versions and records", {"tls1", "kernel-records", "relay-", NULL}},
+    {"Versions and records", {"tls1", "kernel-records", "relay-", "nic-", "zero-copy-", NULL}},
     {"Key updates", {"key-updates-", NULL}},
     {"Processes", {"worker", "relay", "reload", NULL}},
 };

@@ -193,22 +193,24 @@ static void segment_deliver(struct end *end, struct sk_buff *skb)
 	}
 }
 
-/* NULL: nothing is to be sent. Segments are clones of what TCP keeps: never altered in place. */
+/* NULL: nothing is to be sent. Segments are clones of what TCP keeps: their bytes are never altered in place. */
 static struct sk_buff *segment_encrypt(struct end *end, struct sk_buff *skb)
 {
-	struct sk_buff *encrypted;
+	if (tls_is_skb_tx_device_offloaded(skb)) {
+		struct sk_buff *encrypted = tls_encrypt_skb(skb);
 
-	if (!tls_is_skb_tx_device_offloaded(skb))
-		return skb;
-	encrypted = tls_encrypt_skb(skb);
-	if (!encrypted)
-		return NULL;
-	if (encrypted != skb)
-		count(end, TX_ENCRYPTED);
-	skb_mark_not_on_list(encrypted);
-	encrypted->prev = NULL;
-	encrypted->decrypted = 0;
-	return encrypted;
+		if (!encrypted)
+			return NULL;
+		if (encrypted != skb)
+			count(end, TX_ENCRYPTED);
+		skb = encrypted;
+		skb_mark_not_on_list(skb);
+		skb->prev = NULL;
+	}
+	/* Also of what the kernel has encrypted itself since a link was down: no mark goes over a wire, and the
+	 * far end would take the cipher text for decrypted. */
+	skb->decrypted = 0;
+	return skb;
 }
 
 static bool one_in(unsigned int every, unsigned int number)

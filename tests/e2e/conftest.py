@@ -245,6 +245,7 @@ def client(daemon):
 class HandshakeCommand:
     def __init__(self, build, socket_path, sanitizer_directory):
         self.program = build / "bin" / "handshake"
+        self.before = []  # a command that starts it, as nsenter
         self.environment = daemon_module.environment(sanitizer_directory)
         self.environment["HANDSHAKED_SOCKET"] = str(socket_path)
         self.started = []
@@ -254,13 +255,14 @@ class HandshakeCommand:
         options.setdefault("capture_output", True)
         if "input" not in options:
             options.setdefault("stdin", subprocess.DEVNULL)
-        return subprocess.run([self.program, *map(str, arguments)], env=self.environment,
-                              timeout=seconds(timeout), **options)
+        return subprocess.run([*self.before, self.program, *map(str, arguments)],
+                              env=self.environment, timeout=seconds(timeout), **options)
 
     def start(self, *arguments, **options):
         options.setdefault("stdin", subprocess.DEVNULL)
-        process = subprocess.Popen([self.program, *map(str, arguments)], env=self.environment,
-                                   start_new_session=True, preexec_fn=die_with_parent, **options)
+        process = subprocess.Popen([*self.before, self.program, *map(str, arguments)],
+                                   env=self.environment, start_new_session=True,
+                                   preexec_fn=die_with_parent, **options)
         self.started.append(process)
         return process
 

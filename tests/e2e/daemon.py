@@ -128,6 +128,7 @@ class Daemon:
 
     def __init__(self, build, sanitizer_directory, profiles, options=None):
         self.program = build / "bin" / "handshaked"
+        self.before = []  # a command that starts it, as nsenter
         self.sanitizer_directory = sanitizer_directory
         # Not below pytest's own directory, which other users may not enter.
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="handshaked-"))
@@ -162,9 +163,10 @@ class Daemon:
     def spawn(self):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [self.program, "--foreground", "--config", self.config,
-                 *(["--tlshd-config", self.tlshd] if self.tlshd else [])], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True, cwd="/", preexec_fn=die_with_parent,
+                [*self.before, self.program, "--foreground", "--config", self.config,
+                 *(["--tlshd-config", self.tlshd] if self.tlshd else [])],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
+                preexec_fn=die_with_parent,
                 env=environment(self.sanitizer_directory))
 
     def _ready(self):

@@ -42,6 +42,8 @@ int engine_setup(void **state)
 		return -1;
 	engine->surroundings.base = event_base_new();
 	engine->surroundings.kernel = &engine->kernel;
+	offload_nic_open(&engine->nic);
+	engine->surroundings.nic = &engine->nic;
 	engine->surroundings.relay_socket = pair[0];
 	engine->relay = pair[1];
 	snprintf(engine->kernel.reason, sizeof(engine->kernel.reason), "this kernel has no TLS");
@@ -97,6 +99,7 @@ int engine_teardown(void **state)
 	engine_certificate_done(&engine->server);
 	engine_certificate_done(&engine->stranger);
 	engine_certificate_done(&engine->authority);
+	offload_nic_close(&engine->nic);
 	rmdir(engine->directory);
 	if (engine->surroundings.relay_socket >= 0)
 		close(engine->surroundings.relay_socket);

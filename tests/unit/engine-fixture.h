@@ -17,6 +17,7 @@
 struct engine {
 	struct handshake_surroundings surroundings;
 	struct kernel_tls kernel;
+	struct offload_nic nic;
 	int relay; /* the relay process's end */
 	struct signer *signer;
 	char directory[64];

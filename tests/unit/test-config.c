@@ -77,6 +77,8 @@ static void has_defaults(void **state)
 	assert_int_equal(profile->timeout_ms, 10000);
 	assert_int_equal(profile->records, CONFIG_RECORDS_AUTO);
 	assert_int_equal(profile->min_version, CONFIG_TLS12);
+	assert_false(profile->tls12_only);
+	assert_false(profile->zero_copy);
 	assert_int_equal(profile->client_certificates, CONFIG_CLIENT_NONE);
 	assert_int_equal(profile->cipher_count, 4);
 	assert_int_equal(profile->ciphers[0], CONFIG_AES_128_GCM);
@@ -110,9 +112,11 @@ static void reads_everything(void **state)
 	    "allow = user:root,user:12345 group:root\ntimeout-ms = 600000\nrecords = kernel\n"
 	    "unknown-server-name = refuse\n"
 	    "[profile out]\nrole = client\ninsecure-no-verification = yes\nallow = everyone\n"
-	    "[profile third]\nrole = both\ntrust = system");
+	    "[profile third]\nrole = both\ntrust = system\nmax-version = TLS1.2\n"
+	    "zero-copy-sendfile = yes");
 	const struct config_profile *web = config_find_profile(config, "web");
 	const struct config_profile *out = config_find_profile(config, "out");
+	const struct config_profile *third = config_find_profile(config, "third");
 	char path[256];
 
 	(void)state;
@@ -144,6 +148,8 @@ static void reads_everything(void **state)
 	assert_null(web->alpn[3]);
 	assert_true(web->alpn_required);
 	assert_int_equal(web->min_version, CONFIG_TLS13);
+	assert_true(third->tls12_only);
+	assert_true(third->zero_copy);
 	assert_int_equal(web->cipher_count, 2);
 	assert_int_equal(web->ciphers[0], CONFIG_CHACHA20_POLY1305);
 	assert_true(web->client_order);
@@ -194,6 +200,12 @@ static void tells_file_line_and_the_nearest_word(void **state)
 	    {DAEMON "[profile a]\ngroups = ?\n", "unknown group \"?\""},
 	    {DAEMON "[profile a]\nmin-version = TLS1.3\ninsecure-rsa-key-exchange = yes\n",
 	     ":3: [profile a]: insecure-rsa-key-exchange is for TLS 1.2"},
+	    {DAEMON "[profile a]\nmin-version = TLS1.3\nmax-version = TLS1.2\n",
+	     ":3: [profile a]: max-version = TLS1.2 and min-version = TLS1.3 leave no version"},
+	    {DAEMON "[profile a]\nmax-version = TLS1.2\nearly-data = 1024\n",
+	     ":3: [profile a]: early-data is for TLS 1.3, and max-version = TLS1.2"},
+	    {DAEMON "[profile a]\nrecords = relay\nzero-copy-sendfile = yes\n",
+	     ":3: [profile a]: zero-copy-sendfile is for the kernel's records, and records"},
 	    {DAEMON "[profile a]\nalpn-required = maybe\n", "known: yes or no"},
 	    {DAEMON "[profile a]\nalpn-required = yes\n", "needs \"alpn\""},
 	    {DAEMON "[profile a]\nalpn = 12345678901234567890123456789012\n", "too long"},

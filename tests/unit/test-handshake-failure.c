@@ -19,16 +19,24 @@ static void refuses_what_is_not_common(void **state)
 	static const struct {
 		const char *priority;
 		enum config_version min_version;
+		bool tls12_only;
 		struct engine_expectation expected;
 	} cases[] = {
 	    {"NORMAL:-VERS-ALL:+VERS-TLS1.2",
 	     CONFIG_TLS13,
+	     false,
+	     {OUTCOME_POISONED, FAILURE_NEGOTIATION, ALERT_SENT, 70, 70, "TLS version"}},
+	    {"NORMAL:-VERS-ALL:+VERS-TLS1.3",
+	     CONFIG_TLS12,
+	     true,
 	     {OUTCOME_POISONED, FAILURE_NEGOTIATION, ALERT_SENT, 70, 70, "TLS version"}},
 	    {"NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-CCM-8:+AES-128-CCM",
 	     CONFIG_TLS12,
+	     false,
 	     {OUTCOME_POISONED, FAILURE_NEGOTIATION, ALERT_SENT, 40, 40, "cipher suite"}},
 	    {"NORMAL:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-CBC",
 	     CONFIG_TLS12,
+	     false,
 	     {OUTCOME_POISONED, FAILURE_NEGOTIATION, ALERT_SENT, 40, 40, "cipher suite"}},
 	};
 	struct engine *engine = *state;
@@ -38,6 +46,7 @@ static void refuses_what_is_not_common(void **state)
 		int ours, theirs;
 
 		engine->config.min_version = cases[i].min_version;
+		engine->config.tls12_only = cases[i].tls12_only;
 		engine->config.cipher_count = CONFIG_AES_128_CCM; /* all but the last */
 		engine_connect(&ours, &theirs);
 		engine_decide(engine, REQUEST_SERVER);
