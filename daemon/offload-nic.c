@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <linux/tls.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,13 +61,15 @@ void offload_nic_close(struct offload_nic *nic)
 static bool number_find(const char *text, const char *name, uint64_t *ret_number)
 {
 	size_t length = strlen(name);
+	char *end;
 
 	for (const char *line = text; line; line = strchr(line, '\n')) {
 		line += *line == '\n';
 		if (strncmp(line, name, length) != 0 ||
 		    (line[length] != ' ' && line[length] != '\t'))
 			continue;
-		return sscanf(line + length, " %" SCNu64, ret_number) == 1;
+		*ret_number = strtoull(line + length, &end, 10);
+		return end > line + length && (*end == '\n' || *end == '\0');
 	}
 	return false;
 }
@@ -98,7 +99,7 @@ void offload_nic_read(const struct offload_nic *nic, const struct traffic_keys *
 	char text[STATISTICS_SIZE];
 	ssize_t length;
 
-	ret_reading->known = false;
+	*ret_reading = (struct offload_nic_reading){.known = false};
 	if (nic == NULL || nic->statistics < 0 || !device_may_take(keys))
 		return;
 	length = pread(nic->statistics, text, sizeof(text) - 1, 0);

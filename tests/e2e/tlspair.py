@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Two network namespaces that are joined by the pair of network devices of kmod-tests/tlspair, which take TLS
-from the kernel: for guests alone."""
+"""Two network namespaces that are joined by the pair of network devices of kmod-tests/tlspair, which
+take TLS from the kernel: for guests alone."""
 
 import array
 import contextlib
@@ -128,8 +128,7 @@ class Pair:
 
 
 def sendfile(sock, path):
-    """Sends the file as the kernel does it, to its end and not beyond: what a count too large leaves is lost
-    on Linux 6.1."""
+    """Sends the file to its end and not beyond: a count that is too large loses a record on 6.1."""
     with open(path, "rb") as file:
         left, at = os.fstat(file.fileno()).st_size, 0
         while left:
