@@ -138,9 +138,12 @@ static bool request_take(struct connection *connection, bool *ret_bad)
 	}
 	*end = 0;
 	used = (size_t)(end - connection->request) + 4;
-	connection->last = strstr(connection->request, "Connection: close");
+	connection->last = strstr(connection->request, "Connection: close") ||
+			   strstr(connection->request, " HTTP/1.0\r\n");
 	connection->file = NULL;
-	if (sscanf(connection->request, "GET /%63s HTTP/1.1", name) == 1)
+	if (!strncmp(connection->request, "GET / ", 6))
+		stpcpy(name, "index.html");
+	if (*name || sscanf(connection->request, "GET /%63s HTTP/1.", name) == 1)
 		for (unsigned i = 0; i < files_count; i++)
 			if (!strcmp(files[i].name, name))
 				connection->file = &files[i];

@@ -2,32 +2,37 @@
 """Handshakes: rates, latency, many at once, memory, thousands of certificates."""
 
 import datetime
-import resource
 import subprocess
 import time
 
+from measuring import crowd as crowd_of
 from measuring import load
 from processes import kernel_memory_kib, memory_kib, start, stop
-from servers import (BENCH, Daemon, FileServer, GnutlsServ, Hitch, Nginx, RateServer, Serve, Stunnel, priorities)
+from servers import (BENCH, Daemon, FileServer, GnutlsServ, Hitch, Nginx, RateServer, Serve, Stunnel)
+
+ONE_THREAD = ("--threads", 1)
+UNTIL_CLOSE = ("--until", "close")
+UNTIL_RESPONSE = ("--until", "response")
 
 
 def rates(bench, daemon, kind):
     """Full TLS 1.3 handshakes, and how long one takes alone. The server closes after each."""
     bench.group(f"full TLS 1.3 handshakes, {kind}, as a program makes them")
     handshakes = 100 if bench.quick else 2000 if kind == "ecdsa" else 1000
-    for number, mode in bench.rounds(("gnutls", "listen", "handshake")):
+    for number, mode in bench.rounds(("gnutls", "listen", "handshake"), warm_up=False):
         server = RateServer(bench.place, mode, daemon, kind)
-        many = load(server, handshakes, 16)
-        alone = load(server, max(handshakes // 8, 20), 1)
+        many = load(server, handshakes, 16, *ONE_THREAD, *UNTIL_CLOSE)
+        alone = load(server, max(handshakes // 8, 20), 1, *ONE_THREAD, *UNTIL_CLOSE)
         server.stop()
         bench.keep(f"rate-{kind}", mode, number, **many, alone_us=alone["p50_us"])
 
 
 def resumed(bench, daemon, version):
     bench.group(f"resumed TLS {version} handshakes")
-    for number, mode in bench.rounds(("gnutls", "listen")):
+    for number, mode in bench.rounds(("gnutls", "listen"), warm_up=False):
         server = RateServer(bench.place, mode, daemon, version=version, tickets=True)
-        figures = load(server, 100 if bench.quick else 2000, 16, "--resume", "--priorities", priorities(version))
+        figures = load(server, 100 if bench.quick else 2000, 16, "--kinds", "resumed", "--tls", version, *ONE_THREAD,
+                       *UNTIL_CLOSE)
         server.stop()
         bench.keep(f"resumed-{version}", mode, number, **figures)
 
@@ -36,7 +41,7 @@ def requests(bench, daemon, kind):
     """What a user would take instead: a connection, a handshake, a small file, the end."""
     bench.group(f"a file of 1 KiB over a new connection each time, {kind}")
     place = bench.place
-    place.file(1024)
+    place.index()
     makers = {
         "GnuTLS in process": lambda: FileServer(place, "gnutls", kind),
         "handshake serve": lambda: Serve(place, daemon, kind),
@@ -45,10 +50,10 @@ def requests(bench, daemon, kind):
         "hitch + nginx": lambda: Hitch(place, kind),
         "gnutls-serv": lambda: GnutlsServ(place, kind),
     }
-    for number, name in bench.rounds(makers):
+    for number, name in bench.rounds(makers, warm_up=False):
         server = makers[name]()
-        figures = load(server, 50 if bench.quick else 1000, 16, "--request", "/1024")
-        alone = load(server, 20 if bench.quick else 100, 1, "--request", "/1024")
+        figures = load(server, 50 if bench.quick else 1000, 16, *ONE_THREAD, *UNTIL_RESPONSE)
+        alone = load(server, 20 if bench.quick else 100, 1, *ONE_THREAD, *UNTIL_RESPONSE)
         server.stop()
         bench.keep(f"requests-{kind}", name, number, **figures, alone_us=alone["p50_us"])
 
@@ -57,20 +62,12 @@ def workers(bench, daemon):
     """One worker against two. The load takes processors of the same machine."""
     bench.group("two workers against one")
     daemons = {"1 worker": daemon, "2 workers": Daemon(bench.place, workers=2)}
-    for number, name in bench.rounds(daemons):
+    for number, name in bench.rounds(daemons, warm_up=False):
         server = RateServer(bench.place, "listen", daemons[name])
-        before = children_seconds()
-        figures = load(server, 200 if bench.quick else 3000, 64)
-        used = children_seconds() - before
+        figures = load(server, 200 if bench.quick else 3000, 64, *UNTIL_CLOSE)
         server.stop()
-        bench.keep("workers", name, number, **figures, client_us=used / figures["handshakes"] * 1e6)
+        bench.keep("workers", name, number, **figures)
     daemons["2 workers"].stop()
-
-
-def children_seconds():
-    """CPU time of all programs that this one has run and waited for."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def crowd(bench, daemon):
@@ -80,8 +77,7 @@ def crowd(bench, daemon):
     bench.group(f"{everybody} handshakes under way at once, a tenth silent")
     for number, name in bench.rounds(("nobody silent", "a tenth silent")):
         server = RateServer(bench.place, "listen", daemon)
-        figures = load(server, everybody - silent, everybody - silent, "--together", "--silent",
-                       silent if name == "a tenth silent" else 0)
+        figures = crowd_of(server, everybody - silent, "--silent", silent if name == "a tenth silent" else 0)
         server.stop()
         bench.keep("crowd", name, number, **figures)
 
@@ -91,12 +87,11 @@ def memory(bench):
     was used and freed would be used again."""
     bench.group("memory for each handshake under way and each established connection")
     count = 100 if bench.quick else 1000
+    bench.place.index()
     for number, state in bench.rounds(("silent", "hello", "established")):
         daemon = Daemon(bench.place)
         server = Serve(bench.place, daemon) if state == "established" else RateServer(bench.place, "listen", daemon)
-        warm_up = ("--request", "/1024") if state == "established" else ()
-        bench.place.file(1024)
-        load(server, 50, 1, *warm_up)
+        load(server, 50, 1, *ONE_THREAD, *(UNTIL_RESPONSE if state == "established" else UNTIL_CLOSE))
         before, kernel_before = memory_by_part(daemon), kernel_memory_kib()
         holder = start([BENCH / "hold", server.port, count, state], stdout=subprocess.PIPE)
         holder.stdout.readline()
@@ -152,7 +147,7 @@ def certificates(bench):
     for number, name in bench.rounds(counts):
         daemon = Daemon(bench.place, certificates=bench.place.directory / f"certificates-{name}")
         server = RateServer(bench.place, "listen", daemon, profile="many")
-        figures = load(server, 100 if bench.quick else 1000, 16, "--names", name)
+        figures = crowd_of(server, 100 if bench.quick else 2000, "--names", name)
         server.stop()
         bench.keep("certificates", f"{name}", number, **figures, start_seconds=daemon.start_seconds, count=name)
         daemon.stop()

@@ -7,7 +7,7 @@ import sys
 import time
 
 from processes import cpu_seconds
-from servers import BENCH
+from servers import BENCH, BIN
 
 BEGAN = time.monotonic()
 
@@ -45,14 +45,18 @@ class Measuring:
                 yield number, subject
 
 
-def command_json(name, *words):
-    """A program of bench/ and what it prints."""
-    done = subprocess.run([str(word) for word in (BENCH / name, *words)], capture_output=True, text=True, check=False,
-                          timeout=600, stdin=subprocess.DEVNULL)
+def run_json(command):
+    """Runs a program and reads what it prints."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=600, stdin=subprocess.DEVNULL)
     if done.returncode:
-        raise SystemExit(f"bench: {name} {' '.join(map(str, words))}: status {done.returncode}\n"
-                         f"{done.stdout}{done.stderr}")
+        raise SystemExit(f"bench: {' '.join(words)}: status {done.returncode}\n{done.stdout}{done.stderr}")
     return json.loads(done.stdout)
+
+
+def command_json(name, *words):
+    """The same for a program of bench/."""
+    return run_json((BENCH / name, *words))
 
 
 class Cpu:
@@ -69,13 +73,29 @@ class Cpu:
         return used
 
 
-def load(server, handshakes, concurrency, *words):
-    """Handshakes with a server: the load's figures, with CPU microseconds by part for each of them."""
+def load(server, handshakes, at_once, *words):
+    """A steady load of handshakes by "handshake perf rate": its figures, with CPU microseconds by part for each
+    of them. The parts' shares are those over the whole run, its warm-up included."""
     cpu = Cpu(server)
-    figures = command_json("rate-load", "--port", server.port, "--handshakes", handshakes, "--concurrency",
-                           concurrency, *words)
-    figures["parts_us"] = {part: seconds / figures["handshakes"] * 1e6 for part, seconds in cpu.read().items()}
-    figures["cpu_us"] = sum(figures["parts_us"].values())
-    figures["per_second"] = figures["handshakes"] / figures["seconds"]
-    del figures["server_cpu"]
-    return figures
+    command = [BIN / "handshake", "perf", "rate", "--target", f"127.0.0.1:{server.port}", "--json", "--quiet",
+               "--runs", 1, "--handshakes", handshakes, "--at-once", at_once, "--warm-up", "200ms", "--timeout", "60s",
+               "--name", "localhost", "--pids", ",".join(map(str, cpu.parts)), *words]
+    found = run_json(command)["cases"][0]["runs"][0]
+    if found["failed"]:
+        raise SystemExit(f"bench: {found['failed']} handshakes with {server.name} failed: {found['first-error']}")
+    if "resumed" in words and found["not-resumed"]:
+        raise SystemExit(f"bench: {found['not-resumed']} handshakes with {server.name} were not resumed")
+    done = found["handshakes"]
+    used = cpu.read()
+    share = found["server-cpu"] / sum(used.values())
+    return {"handshakes": done, "seconds": found["seconds"], "per_second": done / found["seconds"],
+            "cpu_us": found["server-cpu"] / done * 1e6, "client_us": found["client-cpu"] / done * 1e6,
+            "p50_us": found["latency-us"]["p50"], "p99_us": found["latency-us"]["p99"],
+            "parts_us": {part: seconds * share / done * 1e6 for part, seconds in used.items()}}
+
+
+def crowd(server, handshakes, *words):
+    """Clients that all begin at once: bench/crowd's figures, with CPU microseconds for each."""
+    cpu = Cpu(server)
+    figures = command_json("crowd", "--port", server.port, "--handshakes", handshakes, *words)
+    return figures | {"cpu_us": sum(cpu.read().values()) / figures["handshakes"] * 1e6}

@@ -145,6 +145,9 @@ static void connection_move(struct connection *connection)
 
 	if (result < 0 && !gnutls_error_is_fatal(result))
 		return;
+	/* As the relay does: without it no client may resume the session (RFC 5246, 7.2.1). */
+	if (result == 0)
+		gnutls_bye(connection->session, GNUTLS_SHUT_WR);
 	connection_free(connection);
 }
 

@@ -52,6 +52,13 @@ class Place:
             path.chmod(0o644)
         return path
 
+    def index(self):
+        """What is served as /: 1 KiB."""
+        path = self.root / "index.html"
+        if not path.exists():
+            path.write_bytes(b"x" * 1023 + b"\n")
+            path.chmod(0o644)
+
     def write(self, name, text):
         path = self.directory / name
         path.write_text(text, encoding="utf-8")
