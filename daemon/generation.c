@@ -105,6 +105,7 @@ static int worker_start(struct generation *generation, unsigned i, struct proble
 	worker->signer_due = setup.signer_fd < 0;
 	worker->ready = false;
 	worker->told = 0;
+	worker->pulse = (struct pulse){0};
 	return 0;
 }
 
@@ -263,11 +264,49 @@ static void worker_tell(struct generation *generation, struct worker_child *work
 	}
 }
 
+static void worker_lost(struct generation *generation, struct worker_child *worker, int status)
+{
+	bool wanted = generation->retired && status == 0;
+	pid_t pid = worker->child.pid;
+
+	worker_close(worker);
+	child_died(&worker->child, status, wanted);
+	counters_forget_process(generation->counters, pid);
+	if (generation->netlink)
+		source_netlink_died(generation->netlink, pid);
+	if (!wanted)
+		counters_add(generation->counters, COUNTER_WORKERS_DIED, 1);
+}
+
+/* One that is held up in the kernel has nothing more to say, and does nothing more when it goes on. It is counted as
+ * dead already: what it had is answered, and another takes its place. */
+static int64_t worker_watch(struct generation *generation, struct worker_child *worker, int64_t now)
+{
+	pid_t pid = worker->child.pid;
+	int64_t next;
+
+	if (!pulse_has_stopped(&worker->pulse, pid, now, &next))
+		return next;
+	if (pulse_give_up(pid)) {
+		log_error(
+		    "%s (process %d) has not moved for %d seconds: a program or its peer holds up"
+		    " a system call on its socket; another takes its place",
+		    worker->child.name, (int)pid, PULSE_MS / 1000);
+		worker_lost(generation, worker, SIGKILL);
+		return now;
+	}
+	log_error("%s (process %d) has not moved for %d seconds, and %d others before it still have"
+		  " not ended: it is not replaced before one of them ends",
+		  worker->child.name, (int)pid, PULSE_MS / 1000, PULSE_HELD_MAX);
+	return next;
+}
+
 static int64_t worker_tend(struct generation *generation, unsigned i,
 			   const struct registry *registry, int64_t now)
 {
 	struct worker_child *worker = &generation->workers[i];
 	struct problem problem = {""};
+	int64_t watched;
 
 	if (worker->child.pid == 0 && !generation->retired && worker->child.start_ms <= now &&
 	    worker_start(generation, i, &problem) < 0) {
@@ -276,9 +315,12 @@ static int64_t worker_tend(struct generation *generation, unsigned i,
 	}
 	if (worker->child.pid == 0)
 		return generation->retired ? INT64_MAX : worker->child.start_ms;
+	watched = worker_watch(generation, worker, now);
+	if (worker->child.pid == 0)
+		return now;
 	if (worker->ready)
 		worker_tell(generation, worker, registry);
-	return child_deadline(&worker->child, now);
+	return earlier(watched, child_deadline(&worker->child, now));
 }
 
 int64_t generation_tend(struct generation *generation, const struct registry *registry, int64_t now)
@@ -436,19 +478,12 @@ bool generation_died(struct generation *generation, pid_t pid, int status,
 	}
 	for (unsigned i = 0; i < generation->worker_count; i++) {
 		struct worker_child *worker = &generation->workers[i];
-		bool wanted = generation->retired && status == 0;
 
 		if (worker->child.pid != pid)
 			continue;
 		if (worker->control >= 0)
 			worker_hear(generation, worker, LAST_WORDS, registry, current);
-		worker_close(worker);
-		child_died(&worker->child, status, wanted);
-		counters_forget_process(generation->counters, pid);
-		if (generation->netlink)
-			source_netlink_died(generation->netlink, pid);
-		if (!wanted)
-			counters_add(generation->counters, COUNTER_WORKERS_DIED, 1);
+		worker_lost(generation, worker, status);
 		return true;
 	}
 	return false;

@@ -11,6 +11,7 @@
 #include "key-log.h"
 #include "loaded.h"
 #include "offload-kernel.h"
+#include "pulse.h"
 #include "registry.h"
 #include "relays.h"
 #include "secrets.h"
@@ -19,6 +20,7 @@
 
 struct worker_child {
 	struct child child;
+	struct pulse pulse;
 	int control; /* the supervisor's end, -1 */
 	bool ready;
 	bool finish_due; /* CONTROL_FINISH is still to be sent */

@@ -2,7 +2,13 @@
 """Local programs that mean harm: whatever they hand over, nobody else waits for it."""
 
 import contextlib
+import ctypes
+import fcntl
+import mmap
 import os
+import pathlib
+import platform
+import select
 import signal
 import socket
 import struct
@@ -13,7 +19,7 @@ import pytest
 
 import daemon as daemon_module
 import protocol
-from endpoint import Endpoint, context, tcp_pair
+from endpoint import Endpoint, context, in_thread, tcp_pair
 from scale import seconds, wait_until
 from test_requests import works
 
@@ -143,3 +149,53 @@ def test_replies_that_nobody_reads_are_few(make_daemon, profiles, pki):
             assert client.reply(number).outcome == "established"
     for theirs in peers:
         theirs.close()
+
+
+class LockedSocket:
+    """A TCP connection whose first end is locked: it sends from a page whose fault nobody answers."""
+
+    PAGE = 4096
+    USERFAULTFD, UFFDIO_API, UFFDIO_REGISTER = 323, 0xc018aa3f, 0xc020aa00
+
+    def __init__(self):
+        libc = ctypes.CDLL(None, use_errno=True)
+        self.faults = libc.syscall(self.USERFAULTFD, os.O_CLOEXEC)
+        if self.faults < 0:
+            pytest.skip(f"userfaultfd: {os.strerror(ctypes.get_errno())}")
+        self.memory = mmap.mmap(-1, self.PAGE)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
+        fcntl.ioctl(self.faults, self.UFFDIO_API, struct.pack("QQQ", 0xaa, 0, 0))
+        fcntl.ioctl(self.faults, self.UFFDIO_REGISTER, struct.pack("QQQQ", address, self.PAGE, 1, 0))
+        self.ours, self.theirs = tcp_pair()
+        self.sent = in_thread(libc.send, self.ours.fileno(), ctypes.c_void_p(address), self.PAGE, 0)
+        poll = select.poll()
+        poll.register(self.faults, select.POLLIN)
+        assert poll.poll(seconds(10) * 1000), "the page was not missed"
+
+    def release(self):
+        os.close(self.faults)
+        assert self.sent.result(seconds(10)) == self.PAGE
+        self.ours.close()
+        self.theirs.close()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="knows the numbers of one architecture alone")
+def test_a_held_socket_lock_costs_a_worker_only_for_seconds(make_daemon, profiles, pki):
+    one = make_daemon(profiles, {"workers": 1})
+    worker, = one.workers()
+    held = LockedSocket()
+    try:
+        with one.client() as client:
+            client.send_raw(protocol.encode("handshake", {"id": 1, "role": "server",
+                                                          "profile": "ecdsa"}),
+                            [held.ours])
+            wait_until(lambda: one.workers() not in ([], [worker]), 30, "another worker")
+            works(one, pki)
+            assert "has not moved for 5 seconds" in one.log()
+            assert one.status()["workers-died"] == 1
+    finally:
+        held.release()
+    # It ends as soon as it can; the other stays.
+    wait_until(lambda: not pathlib.Path(f"/proc/{worker}").exists(), what="the held worker's end")
+    works(one, pki)
+    assert one.status()["workers-died"] == 1

@@ -11,7 +11,7 @@ import pytest
 import daemon as daemon_module
 import upcall
 from endpoint import Endpoint, context, in_thread, tcp_pair
-from scale import SLOW, milliseconds, seconds, wait_until
+from scale import FULL, SLOW, milliseconds, seconds, wait_until
 from upcall import CLIENT, SERVER, UNAUTHENTICATED, X509, Upcall
 
 pytestmark = pytest.mark.usefixtures("kernel_records")
@@ -147,7 +147,7 @@ def test_a_burst_of_requests_is_served(agent):
     """More than the kernel keeps come in a burst; the agent takes them until there are none."""
     one = agent()
     with contextlib.ExitStack() as stack:
-        ends = [stack.enter_context(pair()) for _ in range(60)]
+        ends = [stack.enter_context(pair()) for _ in range(500 if FULL else 60)]
         calls = []
         for ours, theirs in ends:
             for arguments in ((theirs, SERVER, X509), (ours, CLIENT, X509, "localhost")):

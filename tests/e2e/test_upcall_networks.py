@@ -2,6 +2,7 @@
 """The kernel's consumers in several network namespaces: each hears from the agent of its own."""
 
 import contextlib
+import json
 import subprocess
 import time
 
@@ -10,7 +11,7 @@ import pytest
 import upcall
 from netns import namespace, pair
 from scale import FULL, milliseconds, wait_until
-from upcall import CLIENT, SERVER, UNAUTHENTICATED, X509, Upcall
+from upcall import CLIENT, SERVER, UNAUTHENTICATED, X509, Upcall, patiently
 
 pytestmark = pytest.mark.usefixtures("kernel_records")
 
@@ -72,6 +73,10 @@ def test_a_named_one_is_served_beside_the_daemon_s_own(agent, covers):
             assert seen["blue"]["established"] == seen["(own)"]["established"] == 2
             assert seen["/run/netns/green"]["established"] == 2
             assert one.status()["kernel-namespaces"] == 3
+            shown = subprocess.run([one.program.parent / "handshake", "status", "--json",
+                                    "--socket", one.socket], capture_output=True, check=True)
+            assert {"name": "blue", "requests": 2, "established": 2, "failed": 0,
+                    "under-way": 0} in json.loads(shown.stdout)["kernel-namespace"]
         wait_until(lambda: "/run/netns/green" not in numbers(one), what="its end")
     covers("Kernel consumer, several network namespaces", "TLS1.3", "client")
     covers("Kernel consumer, several network namespaces", "TLS1.3", "server")
@@ -138,12 +143,10 @@ def test_a_flood_in_one_namespace_leaves_room_for_another(agent):
     with namespace("flooded"), contextlib.ExitStack() as stack:
         one = agent(namespaces="all", **{"requests-total": 40})
         wait_until(lambda: "flooded" in numbers(one), what="its joining")
-        calls = []
         for _ in range(40):
             ours, _ = stack.enter_context(pair("flooded"))
-            with contextlib.suppress(BlockingIOError):
-                calls.append(stack.enter_context(Upcall(ours, CLIENT, X509, "localhost",
-                                                        timeout_ms=milliseconds(9000))))
+            stack.enter_context(patiently(ours, CLIENT, X509, "localhost",
+                                          timeout_ms=milliseconds(9000)))
         # Two consumers in two namespaces: five each for themselves, twenty for the first.
         wait_until(lambda: numbers(one)["flooded"]["under-way"] == 25, what="the flood")
         began = time.monotonic()

@@ -9,6 +9,7 @@ import pathlib
 import select
 import struct
 import subprocess
+import time
 
 import pytest
 
@@ -47,6 +48,15 @@ def agent(make_daemon, pki, start=True, **kernel):
     one.kernel = {"nfs": "nfs", "nfsd": "nfsd", **kernel}
     one.write()
     return one.start() if start else one
+
+
+def patiently(*arguments, **named):
+    """A request once the kernel has room for it: it keeps only a few, 3 to 50 by the machine's memory."""
+    while True:
+        try:
+            return Upcall(*arguments, **named)
+        except BlockingIOError:
+            time.sleep(0.01)
 
 
 class Upcall:
