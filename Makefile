@@ -60,7 +60,7 @@ UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.c))
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz-*.c))
 
-.PHONY: all help unit units check demo drawings bench fuzzers install lint clean
+.PHONY: all help unit units check demo drawings bench bench-upcall fuzzers install lint clean
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -72,6 +72,7 @@ help:
 	@echo "make check    all tests; tests/check --list names the steps"
 	@echo "make unit     the unit tests alone"
 	@echo "make bench    rates and throughput beside others'; see bench/README.md"
+	@echo "make bench-upcall  the kernel's requests by this daemon and by tlshd, in a guest; see bench/upcall.md"
 	@echo "make install  to DESTDIR and PREFIX (now $(PREFIX))"
 	@echo "make clean    everything built, but not what was fetched"
 
@@ -165,6 +166,9 @@ demo:
 
 bench:
 	$(Q)bench/run
+
+bench-upcall:
+	$(Q)bench/upcall
 
 install: all
 	install -D -m 755 $(B)/bin/handshaked $(DESTDIR)$(PREFIX)/sbin/handshaked
