@@ -356,6 +356,11 @@ static void check_psk(struct report *report, const struct config_profile *profil
 	struct problem problem = {};
 	struct psk *psk;
 
+	if (profile->psk.kernel)
+		tell(report, OK, "[profile %s] pre-shared keys: those of the kernel's requests, %s",
+		     profile->name,
+		     psk_knows_sha384() ? "of SHA-256 and SHA-384"
+					: "of SHA-256; SHA-384 needs GnuTLS 3.8.11 or newer");
 	if (psk_new(&profile->psk, &psk, &problem) < 0)
 		tell(report, ERROR, "[profile %s] %s", profile->name, problem.text);
 	else if (psk)

@@ -10,9 +10,12 @@ enum { REQUESTS_MOST = 65536, REQUESTS_DEFAULT = 1024 };
 static const struct {
 	const char *key;
 	unsigned role;
+	bool psk; /* authenticates by the keys of its requests, and in no other way */
 } consumers[CONFIG_CONSUMERS] = {
-    [CONFIG_CONSUMER_NFS] = {"nfs", CONFIG_ROLE_CLIENT},
-    [CONFIG_CONSUMER_NFSD] = {"nfsd", CONFIG_ROLE_SERVER},
+    [CONFIG_CONSUMER_NFS] = {"nfs", CONFIG_ROLE_CLIENT, false},
+    [CONFIG_CONSUMER_NFSD] = {"nfsd", CONFIG_ROLE_SERVER, false},
+    [CONFIG_CONSUMER_NVME] = {"nvme", CONFIG_ROLE_CLIENT, true},
+    [CONFIG_CONSUMER_NVMET] = {"nvmet", CONFIG_ROLE_SERVER, true},
 };
 
 const char *config_consumer_word(enum config_consumer consumer)
@@ -42,6 +45,16 @@ static int read_nfsd(struct config_reader *reader, const char *value)
 	return consumer_read(reader, value, CONFIG_CONSUMER_NFSD);
 }
 
+static int read_nvme(struct config_reader *reader, const char *value)
+{
+	return consumer_read(reader, value, CONFIG_CONSUMER_NVME);
+}
+
+static int read_nvmet(struct config_reader *reader, const char *value)
+{
+	return consumer_read(reader, value, CONFIG_CONSUMER_NVMET);
+}
+
 static int read_requests_total(struct config_reader *reader, const char *value)
 {
 	return config_value_number(reader, value, 1, REQUESTS_MOST,
@@ -51,6 +64,8 @@ static int read_requests_total(struct config_reader *reader, const char *value)
 const struct config_key config_kernel_keys[] = {
     {.name = "nfs", .read = read_nfs},
     {.name = "nfsd", .read = read_nfsd},
+    {.name = "nvme", .read = read_nvme},
+    {.name = "nvmet", .read = read_nvmet},
     {.name = "requests-total", .read = read_requests_total},
     {},
 };
@@ -79,6 +94,15 @@ static int consumer_check(struct config_reader *reader, enum config_consumer con
 		    " this consumer is",
 		    key, name,
 		    consumers[consumer].role == CONFIG_ROLE_SERVER ? "server" : "client");
+	if (profile->psk.kernel != consumers[consumer].psk)
+		return config_problem_at(
+		    reader, line,
+		    profile->psk.kernel ? "%s = \"%s\": the profile says kernel-psk = yes, which "
+					  "is for NVMe/TCP alone"
+					: "%s = \"%s\": the profile does not say kernel-psk = yes; "
+					  "NVMe/TCP knows no"
+					  " other authentication than the keys of its requests",
+		    key, name);
 	if (profile->records == CONFIG_RECORDS_RELAY)
 		return config_problem_at(reader, line,
 					 "%s = \"%s\": the profile says records = relay, but the"
@@ -104,7 +128,7 @@ int config_kernel_finish(struct config_reader *reader)
 	if (!any)
 		return config_problem_at(reader, kernel->line,
 					 "[kernel] names no profile for any consumer; add \"nfs\","
-					 " \"nfsd\", or remove the section");
+					 " \"nfsd\", \"nvme\", \"nvmet\", or remove the section");
 	return config_keyring_finish(reader);
 }
 

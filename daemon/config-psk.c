@@ -38,6 +38,12 @@ static int read_identity(struct config_reader *reader, const char *value)
 	return text_read(reader, value, &reader->profile->psk.identity);
 }
 
+static int read_kernel(struct config_reader *reader, const char *value)
+{
+	return config_value_boolean(reader, value, config_boolean_words,
+				    &reader->profile->psk.kernel);
+}
+
 static int read_hash(struct config_reader *reader, const char *value)
 {
 	static const struct config_word words[] = {{"SHA256", 0}, {"SHA384", 1}, {}};
@@ -61,6 +67,7 @@ const struct config_key config_psk_keys[] = {
     {.name = "psk-file", .read = read_file},
     {.name = "psk-keyring", .read = read_keyring},
     {.name = "psk-identity", .read = read_identity},
+    {.name = "kernel-psk", .read = read_kernel},
     {.name = "psk-hash", .read = read_hash},
     {.name = "insecure-short-psk", .read = read_insecure_short},
     {.name = "insecure-psk-key-exchange", .read = read_insecure_plain},
@@ -69,7 +76,7 @@ const struct config_key config_psk_keys[] = {
 
 bool config_psk_given(const struct config_profile *profile)
 {
-	return profile->psk.file || profile->psk.keyring;
+	return profile->psk.file || profile->psk.keyring || profile->psk.kernel;
 }
 
 bool config_psk_only(const struct config_profile *profile, enum config_roles role)
@@ -99,12 +106,51 @@ static int contradiction(struct config_reader *reader, const char *words)
 				 reader->profile->name, words);
 }
 
+// What a request brings is all that its handshake is done with.
+static int kernel_finish(struct config_reader *reader)
+{
+	static const char *const others[] = {"psk-file",
+					     "psk-keyring",
+					     "psk-identity",
+					     "psk-hash",
+					     "insecure-short-psk",
+					     "insecure-psk-key-exchange",
+					     "certificate",
+					     "certificate-directory",
+					     "trust",
+					     "revocation-list",
+					     "client-certificates",
+					     "allow-peer",
+					     "raw-private-key",
+					     "peer-public-key",
+					     "early-data",
+					     "insecure-no-verification",
+					     "insecure-rsa-key-exchange",
+					     "alpn"};
+	struct config_profile *profile = reader->profile;
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (config_seen(reader, others[i]))
+			return config_problem_at(reader, profile->line,
+						 "[profile %s]: kernel-psk = yes with %s is a "
+						 "contradiction: the keys come"
+						 " with the kernel's requests, and nothing else is "
+						 "taken; make two profiles",
+						 profile->name, others[i]);
+	if (config_seen(reader, "min-version") && profile->min_version != CONFIG_TLS13)
+		return contradiction(reader, "kernel-psk = yes needs TLS 1.3; remove min-version");
+	profile->min_version = CONFIG_TLS13;
+	return 0;
+}
+
 int config_psk_finish(struct config_reader *reader)
 {
 	struct config_profile *profile = reader->profile;
 	static const char *const needing[] = {"psk-identity", "psk-hash", "insecure-short-psk",
 					      "insecure-psk-key-exchange"};
 
+	if (profile->psk.kernel)
+		return kernel_finish(reader);
 	for (size_t i = 0; !config_psk_given(profile) && i < 4; i++)
 		if (config_seen(reader, needing[i]))
 			return config_problem_at(reader, profile->line,

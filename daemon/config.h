@@ -98,6 +98,7 @@ struct config_psk {
 	char *file;          /* path, or NULL */
 	char *keyring;       /* name, or NULL */
 	char *identity;      /* as client; NULL: the only one, or the request's */
+	bool kernel;         /* they come with the kernel's requests, which alone it serves */
 	bool sha384;         /* TLS 1.3: what the keys are for; SHA-256 otherwise */
 	bool insecure_short; /* keys below PSK_KEY_MIN bytes */
 	bool insecure_plain; /* without (EC)DHE, so without forward secrecy */
@@ -177,6 +178,8 @@ struct config_signer {
 enum config_consumer {
 	CONFIG_CONSUMER_NFS,
 	CONFIG_CONSUMER_NFSD,
+	CONFIG_CONSUMER_NVME,  /* host */
+	CONFIG_CONSUMER_NVMET, /* target */
 	CONFIG_CONSUMERS,
 };
 

@@ -25,19 +25,16 @@ static const struct config_keyring *keyring_lookup(const struct config_kernel *k
 static const char *by_question(const struct config_kernel *kernel,
 			       const struct upcall_request *request, struct problem *problem)
 {
-	const char *profile;
+	bool psk = request->authentication == UPCALL_PSK;
+	enum config_consumer consumer = request->is_server
+					    ? (psk ? CONFIG_CONSUMER_NVMET : CONFIG_CONSUMER_NFSD)
+					    : (psk ? CONFIG_CONSUMER_NVME : CONFIG_CONSUMER_NFS);
 
-	if (request->authentication == UPCALL_PSK) {
-		problem_set(problem,
-			    "it wants a pre-shared key, which no consumer in [kernel] has");
-		return NULL;
-	}
-	profile = kernel->profiles[request->is_server ? CONFIG_CONSUMER_NFSD : CONFIG_CONSUMER_NFS];
-	if (!profile)
-		problem_set(problem, "[kernel] has no profile for this consumer; add \"%s\"",
-			    config_consumer_word(request->is_server ? CONFIG_CONSUMER_NFSD
-								    : CONFIG_CONSUMER_NFS));
-	return profile;
+	if (!kernel->profiles[consumer])
+		problem_set(problem, "%s[kernel] has no profile for this consumer; add \"%s\"",
+			    psk ? "it wants a pre-shared key, and " : "",
+			    config_consumer_word(consumer));
+	return kernel->profiles[consumer];
 }
 
 const char *consumer_profile(const struct config_kernel *kernel,

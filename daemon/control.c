@@ -20,6 +20,7 @@ static size_t fds_of_kind(enum control_kind kind)
 {
 	switch (kind) {
 	case CONTROL_LISTEN:
+	case CONTROL_KERNEL_KEYS:
 		return CONTROL_FDS;
 	case CONTROL_PROGRAM:
 	case CONTROL_SIGNER:
@@ -42,8 +43,9 @@ static size_t size_of_kind(enum control_kind kind)
 {
 	if (has_request(kind))
 		return sizeof(struct control);
-	return kind == CONTROL_KERNEL ? offsetof(struct control, caller)
-				      : offsetof(struct control, kernel_request);
+	return kind == CONTROL_KERNEL || kind == CONTROL_KERNEL_KEYS
+		   ? offsetof(struct control, caller)
+		   : offsetof(struct control, kernel_request);
 }
 
 int control_send(int fd, const struct control *control, const int *fds)

@@ -23,6 +23,7 @@ enum control_kind {
 	CONTROL_TRACE,  /* worker: a program wants to see all handshakes; supervisor: show them this
 			    one. Descriptor: the program's connection */
 	CONTROL_KERNEL, /* supervisor: a kernel consumer's handshake. Descriptor: its socket */
+	CONTROL_KERNEL_KEYS, /* the same, one with pre-shared keys. Descriptors: its socket, the keys */
 	CONTROL_KERNEL_DONE, /* worker: how it ended */
 	CONTROL_KERNEL_PEER, /* the same, with an authenticated peer. Descriptor: its certificate (DER), a
 				sealed memfd */

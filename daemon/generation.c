@@ -372,15 +372,19 @@ static void program_pass(struct generation *current, int fd)
 	foreign_close(fd);
 }
 
-pid_t generation_give(struct generation *generation, const struct kernel_request *request, int fd)
+pid_t generation_give(struct generation *generation, const struct kernel_request *request,
+		      const int fds[2])
 {
-	const struct control control = {.kind = CONTROL_KERNEL, .kernel_request = *request};
+	const struct control control = {
+	    .kind = fds[1] < 0 ? CONTROL_KERNEL : CONTROL_KERNEL_KEYS,
+	    .kernel_request = *request,
+	};
 
 	for (unsigned i = 0; i < generation->worker_count && !generation->retired; i++) {
 		struct worker_child *worker =
 		    &generation->workers[generation->next_worker++ % generation->worker_count];
 
-		if (worker->ready && control_send(worker->control, &control, &fd) == 0)
+		if (worker->ready && control_send(worker->control, &control, fds) == 0)
 			return worker->child.pid;
 	}
 	return 0;

@@ -68,8 +68,10 @@ void generation_polled(struct generation *generation, const struct pollfd *polle
 /* Takes note of a death. false: it is none of these. */
 bool generation_died(struct generation *generation, pid_t pid, int status,
 		     struct registry *registry, struct generation *current);
-/* Gives a kernel consumer's request to a worker: its process id, 0: none can take it now. */
-pid_t generation_give(struct generation *generation, const struct kernel_request *request, int fd);
+/* Gives a kernel consumer's request to a worker: its process id, 0: none can take it now. Borrows fds: its
+ * socket, and its keys if it has any. */
+pid_t generation_give(struct generation *generation, const struct kernel_request *request,
+		      const int fds[2]);
 /* Lets the workers finish within this time; they are not replaced any more. hand_over: a generation
  * follows, and takes their programs. May be said again. */
 void generation_retire(struct generation *generation, uint32_t milliseconds, bool hand_over);

@@ -131,7 +131,7 @@ struct kernel_pending *kernel_queue_add(struct kernel_queue *queue, void *networ
 	}
 	pending->lane = lane;
 	pending->request.id = id;
-	pending->fd = -1;
+	pending->fd = pending->keys_fd = -1;
 	pending->deadline = deadline;
 	if (deadline < queue->earliest)
 		queue->earliest = deadline;

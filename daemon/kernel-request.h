@@ -13,6 +13,7 @@ struct kernel_request {
 	uint64_t id; /* the supervisor's */
 	bool is_server;
 	bool unauthenticated; /* client: show no certificate, whatever the profile has */
+	bool psk;             /* its keys come with it: see consumer-keys.h */
 	char profile[HANDSHAKE_PROFILE_NAME_SIZE];
 	char peer_name[HANDSHAKE_PEER_NAME_SIZE]; /* "": none */
 	uint32_t timeout_ms;                      /* never 0 */
@@ -23,6 +24,7 @@ struct kernel_answer {
 	uint64_t id;
 	int32_t status; /* 0 or a positive errno, as the consumer gets it */
 	bool peer_authenticated;
+	int32_t key_serial; /* of the pre-shared key that was used; 0: none */
 };
 
 #endif

@@ -13,7 +13,7 @@ static const struct {
 	const char *word;
 	key_serial_t serial;
 } specials[] = {
-    {"@t", KEY_SPEC_THREAD_KEYRING},        {"@p", KEY_SPEC_THREAD_KEYRING},
+    {"@t", KEY_SPEC_THREAD_KEYRING},        {"@p", KEY_SPEC_PROCESS_KEYRING},
     {"@s", KEY_SPEC_SESSION_KEYRING},       {"@u", KEY_SPEC_USER_KEYRING},
     {"@us", KEY_SPEC_USER_SESSION_KEYRING}, {NULL, 0},
 };
@@ -72,7 +72,8 @@ int keyring_link(const char *what, const char *name, struct problem *problem)
 
 	if (keyring_find(what, name, &serial, problem) < 0)
 		return -1;
-	if (keyctl_link(serial, KEY_SPEC_PROCESS_KEYRING) < 0)
+	// Not of the process: that one is where each request of the kernel leaves its own (upcall-keys.h).
+	if (keyctl_link(serial, KEY_SPEC_THREAD_KEYRING) < 0)
 		return problem_set(problem, "%s \"%s\" cannot be linked to the daemon: %s", what,
 				   name, strerror(errno));
 	return 0;

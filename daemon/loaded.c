@@ -75,7 +75,7 @@ static int psk_load(struct profile *profile, struct problem *problem)
 
 	if (psk_new(&config->psk, &profile->psk, problem) < 0)
 		return -1;
-	if (!profile->psk)
+	if (!profile->psk && !config->psk.kernel)
 		return 0;
 	if (config->psk.identity && (psk_identity_read(config->psk.identity, &identity) < 0 ||
 				     !psk_find(profile->psk, identity.bytes, identity.size, &key)))
@@ -122,6 +122,8 @@ static void profile_done(struct profile *profile)
 		gnutls_priority_deinit(profile->priority_client);
 	if (profile->psk_server)
 		gnutls_psk_free_server_credentials(profile->psk_server);
+	if (profile->psk_server_sha384)
+		gnutls_psk_free_server_credentials(profile->psk_server_sha384);
 	psk_free(profile->psk);
 	resumption_policy_free(profile->resumption);
 	pins_free(profile->pins);

@@ -32,9 +32,10 @@ struct profile {
 	gnutls_datum_t *alpn; /* config->alpn in GnuTLS's form; config->alpn_count of them */
 	struct pins *pins;    /* NULL: no raw public key is taken */
 	struct psk *psk;      /* NULL: no pre-shared keys */
-	gnutls_psk_server_credentials_t psk_server; /* NULL: not as server */
-	struct resumption_policy *resumption;       /* what its sessions are bound to */
-	struct credentials *credentials;            /* what server and client belong to */
+	gnutls_psk_server_credentials_t psk_server;        /* NULL: not as server */
+	gnutls_psk_server_credentials_t psk_server_sha384; /* beside it with kernel-psk, or NULL */
+	struct resumption_policy *resumption;              /* what its sessions are bound to */
+	struct credentials *credentials;                   /* what server and client belong to */
 };
 
 struct loaded {

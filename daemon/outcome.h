@@ -76,6 +76,7 @@ struct outcome {
 	char server_name[256];
 	bool resumed;
 	char psk_identity[HANDSHAKE_PSK_IDENTITY_SIZE]; /* as text; "": none was used */
+	int32_t key_serial;             /* of one that the kernel's request brought; 0: none */
 	const char *client_certificate; /* client: "sent", "none", "not-asked"; NULL: as server */
 	const char *transmit;           /* "nic", "kernel", "relay" */
 	const char *receive;

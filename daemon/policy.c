@@ -166,6 +166,13 @@ static int identity_decide(const struct profile *profile, const struct request *
 static int psk_decide(const struct profile *profile, const struct request *request,
 		      struct decision *decision, struct failure *failure)
 {
+	if (profile->config->psk.kernel) {
+		failure_set(failure, FAILURE_DENIED, false,
+			    "The profile \"%s\" is for NVMe/TCP of the kernel alone, whose requests"
+			    " bring their keys (kernel-psk = yes)",
+			    profile->config->name);
+		return -1;
+	}
 	if (!profile->psk && request->psk_identity.size) {
 		failure_set(failure, FAILURE_DENIED, false,
 			    "psk-identity: the profile \"%s\" has no pre-shared keys; give it"
@@ -278,8 +285,25 @@ int policy_decide_trace(const struct loaded *loaded, const struct caller *caller
 	return -1;
 }
 
+/* A pre-shared key and nothing else; the profile says the rest. */
+static int keys_decide(const struct profile *profile, const struct kernel_request *request,
+		       const struct consumer_keys *keys, struct decision *decision,
+		       struct failure *failure)
+{
+	if (!profile->config->psk.kernel || !keys) { /* a reload has changed it meanwhile */
+		failure_set(failure, FAILURE_DENIED, true,
+			    "The profile \"%s\" is not one for keys of the kernel any more",
+			    request->profile);
+		return -1;
+	}
+	decision->psk = decision->psk_only = true;
+	decision->keys = keys;
+	return 0;
+}
+
 int policy_decide_kernel(const struct loaded *loaded, const struct kernel_request *request,
-			 struct decision *ret_decision, struct failure *failure)
+			 const struct consumer_keys *keys, struct decision *ret_decision,
+			 struct failure *failure)
 {
 	const struct profile *profile = loaded_find_profile(loaded, request->profile);
 	struct request asked = {
@@ -299,7 +323,8 @@ int policy_decide_kernel(const struct loaded *loaded, const struct kernel_reques
 	if (role_check(profile, asked.role, failure) < 0 ||
 	    alpn_decide(profile->config, &asked, &decision, failure) < 0 ||
 	    records_decide(profile->config, &asked, &decision, failure) < 0 ||
-	    psk_decide(profile, &asked, &decision, failure) < 0 ||
+	    (request->psk ? keys_decide(profile, request, keys, &decision, failure)
+			  : psk_decide(profile, &asked, &decision, failure)) < 0 ||
 	    peer_decide(profile, &asked, &decision, failure) < 0)
 		return -1;
 	/* Never zero_copy: whose file a consumer sends, others may write to at the same time. */

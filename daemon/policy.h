@@ -6,6 +6,7 @@
 
 #include <gnutls/gnutls.h>
 
+#include "consumer-keys.h"
 #include "kernel-request.h"
 #include "loaded.h"
 #include "outcome.h"
@@ -34,6 +35,8 @@ struct decision {
 	uint32_t timeout_ms;  /* never 0 */
 	bool trace;           /* the program wants to see it */
 	bool unauthenticated; /* client: show no certificate, whatever the profile has */
+	const struct consumer_keys
+	    *keys; /* lent: of the request itself, instead of the profile's */
 };
 
 /* 0, or -1 with a failure of class request, denied or unsupported. */
@@ -43,8 +46,10 @@ int policy_decide(const struct loaded *loaded, const struct caller *caller,
 /* May the caller see the handshakes of all users? 0, or -1 with a failure of class denied. */
 int policy_decide_trace(const struct loaded *loaded, const struct caller *caller,
 			struct failure *failure);
-/* The same for a request of the kernel's own consumers: [kernel] in the configuration allows it. */
+/* The same for a request of the kernel's own consumers: [kernel] in the configuration allows it. keys: that came
+ * with it, or NULL; the decision refers to them. */
 int policy_decide_kernel(const struct loaded *loaded, const struct kernel_request *request,
-			 struct decision *ret_decision, struct failure *failure);
+			 const struct consumer_keys *keys, struct decision *ret_decision,
+			 struct failure *failure);
 
 #endif

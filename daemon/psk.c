@@ -42,8 +42,9 @@ void psk_identity_show(const void *identity, size_t size, char *text)
 	bool plain = size > 0 && bytes[0] != '#';
 	size_t length = 0;
 
-	if (size > PSK_IDENTITY_MAX)
-		size = PSK_IDENTITY_MAX;
+	// Those of NVMe/TCP are longer, and plain.
+	if (size > PSK_IDENTITY_TEXT_SIZE - 1)
+		size = PSK_IDENTITY_TEXT_SIZE - 1;
 	for (size_t i = 0; i < size; i++)
 		plain = plain && bytes[i] >= 0x20 && bytes[i] < 0x7f;
 	if (plain) {
@@ -51,6 +52,8 @@ void psk_identity_show(const void *identity, size_t size, char *text)
 		text[size] = '\0';
 		return;
 	}
+	if (size > PSK_IDENTITY_MAX)
+		size = PSK_IDENTITY_MAX;
 	text[length++] = '#';
 	for (size_t i = 0; i < size; i++)
 		length += (size_t)sprintf(text + length, "%02x", bytes[i]);
@@ -272,6 +275,11 @@ static int client_allocate(bool sha384, gnutls_psk_client_credentials_t *ret_cre
 		      : GNUTLS_E_UNIMPLEMENTED_FEATURE;
 }
 
+bool psk_knows_sha384(void)
+{
+	return dlsym(RTLD_DEFAULT, "gnutls_psk_allocate_server_credentials2") != NULL;
+}
+
 static int allocation_failed(int error, struct problem *problem)
 {
 	if (error == GNUTLS_E_UNIMPLEMENTED_FEATURE)
@@ -282,11 +290,11 @@ static int allocation_failed(int error, struct problem *problem)
 	return problem_set(problem, "out of memory");
 }
 
-int psk_server_new(const struct config_psk *config, gnutls_dh_params_t dh,
+int psk_server_new(bool sha384, gnutls_dh_params_t dh,
 		   gnutls_psk_server_credentials_function2 *find,
 		   gnutls_psk_server_credentials_t *ret_credentials, struct problem *problem)
 {
-	int error = server_allocate(config->sha384, ret_credentials);
+	int error = server_allocate(sha384, ret_credentials);
 
 	if (error < 0)
 		return allocation_failed(error, problem);
@@ -296,17 +304,15 @@ int psk_server_new(const struct config_psk *config, gnutls_dh_params_t dh,
 	return 0;
 }
 
-int psk_client_new(const struct config_psk *config, const struct psk_identity *identity,
-		   const gnutls_datum_t *key, gnutls_psk_client_credentials_t *ret_credentials,
-		   struct problem *problem)
+int psk_client_new(bool sha384, const gnutls_datum_t *identity, const gnutls_datum_t *key,
+		   gnutls_psk_client_credentials_t *ret_credentials, struct problem *problem)
 {
-	gnutls_datum_t name = {(unsigned char *)identity->bytes, (unsigned)identity->size};
-	int error = client_allocate(config->sha384, ret_credentials);
+	int error = client_allocate(sha384, ret_credentials);
 
 	if (error < 0)
 		return allocation_failed(error, problem);
 	error =
-	    gnutls_psk_set_client_credentials2(*ret_credentials, &name, key, GNUTLS_PSK_KEY_RAW);
+	    gnutls_psk_set_client_credentials2(*ret_credentials, identity, key, GNUTLS_PSK_KEY_RAW);
 	if (error == 0)
 		return 0;
 	gnutls_psk_free_client_credentials(*ret_credentials);

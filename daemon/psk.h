@@ -50,13 +50,14 @@ int psk_add(struct psk *psk, const char *source, const void *identity, size_t id
 int psk_file_read(struct psk *psk, const char *path, struct problem *problem);
 int psk_keyring_read(struct psk *psk, const char *name, struct problem *problem);
 
+/* Whether this GnuTLS knows keys of SHA-384. */
+bool psk_knows_sha384(void);
 /* Credentials of a server that finds keys by find(), and of a client with this one key. dh (or NULL) is
  * only referred to. 0, or -1 and a sentence: psk-hash = SHA384 needs a newer GnuTLS. */
-int psk_server_new(const struct config_psk *config, gnutls_dh_params_t dh,
+int psk_server_new(bool sha384, gnutls_dh_params_t dh,
 		   gnutls_psk_server_credentials_function2 *find,
 		   gnutls_psk_server_credentials_t *ret_credentials, struct problem *problem);
-int psk_client_new(const struct config_psk *config, const struct psk_identity *identity,
-		   const gnutls_datum_t *key, gnutls_psk_client_credentials_t *ret_credentials,
-		   struct problem *problem);
+int psk_client_new(bool sha384, const gnutls_datum_t *identity, const gnutls_datum_t *key,
+		   gnutls_psk_client_credentials_t *ret_credentials, struct problem *problem);
 
 #endif

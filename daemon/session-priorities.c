@@ -3,6 +3,7 @@
 // client's hello makes necessary. Touches the session's priorities and nothing else.
 #include "session-priorities.h"
 
+#include "consumer-keys.h"
 #include "groups.h"
 #include "priorities.h"
 
@@ -14,14 +15,29 @@ static bool kernel_takes(const struct kernel_tls *kernel, const struct config_pr
 		(config->min_version == CONFIG_TLS13 || kernel->ciphers[CONFIG_TLS12][cipher]));
 }
 
-// Which of the profile's ciphers this kernel takes, and how many they are.
-static size_t ciphers_allow(const struct kernel_tls *kernel, const struct config_profile *config,
+// RFC 8446, 4.2.11: a client's key goes with suites of its hash alone. (A server's library chooses so.)
+static bool key_takes(const struct session *session, enum config_cipher cipher)
+{
+	struct consumer_key key;
+	bool sha384;
+
+	if (!session->decision->keys || session->decision->role != REQUEST_CLIENT ||
+	    !consumer_keys_first(session->decision->keys, &key) ||
+	    !consumer_key_is_nvme(key.identity, key.identity_size, &sha384))
+		return true;
+	return (cipher == CONFIG_AES_256_GCM) == sha384;
+}
+
+// Which of the profile's ciphers this kernel and this key take, and how many they are.
+static size_t ciphers_allow(const struct session *session, const struct kernel_tls *kernel,
 			    bool *ret_allowed)
 {
+	const struct config_profile *config = session->decision->profile->config;
 	size_t count = 0;
 
 	for (int cipher = 0; cipher < CONFIG_CIPHERS; cipher++)
-		ret_allowed[cipher] = kernel_takes(kernel, config, (enum config_cipher)cipher);
+		ret_allowed[cipher] = kernel_takes(kernel, config, (enum config_cipher)cipher) &&
+				      key_takes(session, (enum config_cipher)cipher);
 	for (size_t i = 0; i < config->cipher_count; i++)
 		count += ret_allowed[config->ciphers[i]];
 	return count;
@@ -33,7 +49,7 @@ int session_priorities_set(struct session *session, const struct kernel_tls *ker
 	const enum config_roles role = (enum config_roles)session->decision->role;
 	struct problem problem = {""};
 	bool allowed[CONFIG_CIPHERS];
-	size_t count = ciphers_allow(kernel, profile->config, allowed);
+	size_t count = ciphers_allow(session, kernel, allowed);
 
 	session->kernel = kernel;
 	if (count == profile->config->cipher_count)
@@ -65,7 +81,7 @@ int session_priorities_hello(struct session *session)
 		return 0;
 	narrowed.groups[0] = (enum config_group)group;
 	narrowed.group_count = 1;
-	ciphers_allow(session->kernel, profile->config, allowed);
+	ciphers_allow(session, session->kernel, allowed);
 	if (priorities_new(&narrowed, CONFIG_ROLE_SERVER, allowed, &session->narrowed, &problem) <
 	    0)
 		return GNUTLS_E_NO_PRIORITIES_WERE_SET;

@@ -78,6 +78,8 @@ static int session_hook(gnutls_session_t tls, unsigned type, unsigned when, unsi
 	if (incoming == 0 || type != GNUTLS_HANDSHAKE_CLIENT_HELLO)
 		return 0;
 	error = session_priorities_hello(session);
+	if (error == 0)
+		error = psk_session_hello(session);
 	if (error < 0)
 		return error;
 	early_data_hello(&session->early, message);
@@ -273,6 +275,7 @@ int session_open(struct session *session, const struct decision *decision,
 		transport_bind(transport, session->tls);
 		return 0;
 	}
+	psk_session_too_new(session, failure);
 	if (error == GNUTLS_E_NO_CIPHER_SUITES)
 		failure_set(failure, FAILURE_UNSUPPORTED, false,
 			    "The kernel has none of the ciphers that the profile \"%s\" allows",
@@ -343,9 +346,11 @@ void session_describe(struct session *session, struct outcome *outcome)
 			 (const char *)protocol.data);
 	snprintf(outcome->server_name, sizeof(outcome->server_name), "%s", session->server_name);
 	outcome->client_certificate = client_certificate_word(session);
-	if (psk_session_used(session))
+	if (psk_session_used(session)) {
 		snprintf(outcome->psk_identity, sizeof(outcome->psk_identity), "%s",
 			 session->psk.identity);
+		outcome->key_serial = session->psk.serial;
+	}
 	outcome->resumed = gnutls_session_is_resumed(session->tls) != 0;
 }
 

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "networks.h"
 #include "peer-keys.h"
+#include "upcall-keys.h"
 
 enum {
 	/* The kernel waits this long for its handshakes: 10 s in the NFS client, 5 s in the server, which
@@ -83,6 +84,17 @@ const struct network_tally *source_netlink_tally(const struct source_netlink *so
 
 /* ---- The end of a request ------------------------------------------------------------------ */
 
+/* Takes its descriptors along. */
+static void pending_remove(struct source_netlink *source, struct kernel_pending *pending)
+{
+	if (pending->keys_fd >= 0)
+		consumer_keys_discard(pending->keys_fd);
+	free(pending->serials);
+	if (pending->fd >= 0)
+		close(pending->fd);
+	kernel_queue_remove(source->queue, pending);
+}
+
 /* Says DONE, once: nothing else does, but for upcall.c on what it cannot understand. In the namespace that asked:
  * no other knows of the request. */
 static void pending_end(struct source_netlink *source, struct kernel_pending *pending, int status,
@@ -104,17 +116,27 @@ static void pending_end(struct source_netlink *source, struct kernel_pending *pe
 	counters_add(source->counters, COUNTER_KERNEL_UNDER_WAY, -1);
 	counters_add(source->counters,
 		     status == 0 ? COUNTER_KERNEL_ESTABLISHED : COUNTER_KERNEL_FAILED, 1);
-	close(pending->fd);
-	kernel_queue_remove(source->queue, pending);
+	pending_remove(source, pending);
+}
+
+static bool serial_is_given(const struct kernel_pending *pending, int32_t serial)
+{
+	const int32_t *given = pending->serials;
+
+	while (*given != 0 && *given != serial)
+		given++;
+	return *given != 0;
 }
 
 /* The key that names the peer. Where none can be made any number but 0 still says "authenticated". */
-static int32_t answer_identity(struct source_netlink *source, const struct kernel_answer *answer,
-			       int peer)
+static int32_t answer_identity(struct source_netlink *source, const struct kernel_pending *pending,
+			       const struct kernel_answer *answer, int peer)
 {
 	int32_t identity;
 	int error;
 
+	if (answer->status == 0 && pending->serials)
+		return answer->key_serial;
 	if (answer->status != 0 || !answer->peer_authenticated)
 		return 0;
 	identity = peer_keys_add(source->peers, peer, &error);
@@ -130,10 +152,18 @@ void source_netlink_answer(struct source_netlink *source, pid_t worker,
 	struct kernel_pending *pending = kernel_queue_find(source->queue, worker, answer->id);
 
 	/* Not known: its time was over, and it has been answered. */
-	if (pending)
-		pending_end(source, pending,
-			    answer->status < 0 || answer->status > 4095 ? EIO : answer->status,
-			    answer_identity(source, answer, peer));
+	if (!pending)
+		return;
+	if (answer->status == 0 && pending->serials &&
+	    !serial_is_given(pending, answer->key_serial)) {
+		log_error("worker %d names a key that its request %llu was not given", (int)worker,
+			  (unsigned long long)answer->id);
+		pending_end(source, pending, EACCES, 0);
+		return;
+	}
+	pending_end(source, pending,
+		    answer->status < 0 || answer->status > 4095 ? EIO : answer->status,
+		    answer_identity(source, pending, answer, peer));
 }
 
 /* ETIMEDOUT is what makes consumers try again: with any other status a hard mount fails. worker: 0 for all. */
@@ -233,6 +263,25 @@ static void request_turn_away(struct source_netlink *source, struct network *net
 	request_answer(source, network, request, ETIMEDOUT);
 }
 
+/* Reads what only this process may read. */
+static int keys_take(struct kernel_pending *pending, const struct upcall_request *request,
+		     struct problem *problem)
+{
+	struct consumer_keys *keys;
+	int r;
+
+	pending->request.psk = request->authentication == UPCALL_PSK;
+	if (!pending->request.psk)
+		return 0;
+	if (upcall_keys_read(request, &keys, problem) < 0)
+		return -1;
+	r = consumer_keys_serials(keys, &pending->serials);
+	if (r == 0)
+		r = pending->keys_fd = consumer_keys_pack(keys);
+	consumer_keys_free(keys);
+	return r < 0 ? problem_set(problem, "its keys cannot be passed on: %s", strerror(-r)) : 0;
+}
+
 static void request_take(struct source_netlink *source, struct network *network,
 			 const struct upcall_request *request)
 {
@@ -249,6 +298,11 @@ static void request_take(struct source_netlink *source, struct network *network,
 				   source->last_id + 1, now_ms() + timeout_ms + GRACE_MS);
 	if (!pending) {
 		request_turn_away(source, network, request);
+		return;
+	}
+	if (keys_take(pending, request, &problem) < 0) {
+		pending_remove(source, pending);
+		request_refuse(source, network, request, EACCES, problem.text);
 		return;
 	}
 	pending->fd = request->fd;
@@ -287,12 +341,15 @@ static bool network_is_due(const struct source_netlink *source, const struct net
 static void network_accept(struct source_netlink *source, struct network *network)
 {
 	struct upcall_request request;
-	int r = upcall_accept(network->upcall, &request);
+	int r;
 
+	upcall_keys_forget();
+	r = upcall_accept(network->upcall, &request);
 	if (r == 1) {
 		network->told_failing = false;
 		network->failures = 0;
 		request_take(source, network, &request);
+		upcall_keys_forget();
 		return;
 	}
 	/* The kernel may have one less, so going on makes sense for a while. */
@@ -351,10 +408,15 @@ static void waiting_give(struct source_netlink *source)
 	struct kernel_pending *pending;
 
 	while ((pending = kernel_queue_next(source->queue))) {
-		pid_t worker = source->give(source->context, &pending->request, pending->fd);
+		const int fds[2] = {pending->fd, pending->keys_fd};
+		pid_t worker = source->give(source->context, &pending->request, fds);
 
 		if (worker == 0)
 			return;
+		/* The worker wipes them. */
+		if (pending->keys_fd >= 0)
+			close(pending->keys_fd);
+		pending->keys_fd = -1;
 		kernel_queue_given(source->queue, pending, worker);
 	}
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The requests of the kernel's own consumers (NFS), in the supervisor: taken from the kernel, given to
+/* The requests of the kernel's own consumers (NFS, NVMe/TCP), in the supervisor: taken from the kernel, given to
  * workers, and answered exactly once whatever becomes of the worker. */
 #ifndef SOURCE_NETLINK_H
 #define SOURCE_NETLINK_H
@@ -19,9 +19,10 @@ struct source_netlink;
 
 enum { SOURCE_NETLINK_POLLED = NETWORKS_POLLED };
 
-/* Gives a request with its socket to some worker: the worker's process id, 0: none can take one now. Borrows
- * fd. */
-typedef pid_t source_netlink_give(void *context, const struct kernel_request *request, int fd);
+/* Gives a request with its socket and its keys (-1: none) to some worker: the worker's process id, 0: none can
+ * take one now. Borrows fds. */
+typedef pid_t source_netlink_give(void *context, const struct kernel_request *request,
+				  const int fds[2]);
 
 /* Becomes the kernel's agent. 0 and a new object, or -errno with a sentence. */
 int source_netlink_new(struct counters *counters, source_netlink_give *give, void *context,

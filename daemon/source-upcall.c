@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "consumer-keys.h"
 #include "control.h"
 #include "log.h"
 #include "policy.h"
@@ -22,6 +23,7 @@ struct upcall_handshake {
 	struct kernel_request request;
 	int fd;
 	char peer[REQUEST_ADDRESS_SIZE];
+	struct consumer_keys *keys;  /* NULL: none came with it */
 	struct handshake_task *task; /* NULL: ended, its answer waits */
 	struct kernel_answer answer;
 	int certificate;     /* the peer's certificate for the supervisor; -1 */
@@ -37,6 +39,7 @@ static void upcall_release(struct upcall_handshake *upcall)
 		close(upcall->fd);
 	if (upcall->certificate >= 0)
 		close(upcall->certificate);
+	consumer_keys_free(upcall->keys);
 	free(upcall);
 }
 
@@ -110,6 +113,7 @@ static void upcall_done_one(void *context, struct outcome *outcome)
 	upcall->answer.status = status_of(outcome);
 	upcall->answer.peer_authenticated = outcome->identity.authenticated;
 	upcall->certificate = peer_take(&outcome->identity);
+	upcall->answer.key_serial = outcome->key_serial;
 	if (outcome->state == OUTCOME_ESTABLISHED)
 		log_debug("the kernel's request %llu is established",
 			  (unsigned long long)upcall->request.id);
@@ -130,7 +134,7 @@ static void upcall_refuse(struct upcall_handshake *upcall, const struct failure 
 	upcall_done_one(upcall, &outcome);
 }
 
-void upcall_begin(struct worker *worker, const struct kernel_request *request, int fd)
+void upcall_begin(struct worker *worker, const struct kernel_request *request, int fd, int keys_fd)
 {
 	struct upcall_handshake *upcall = calloc(1, sizeof(*upcall));
 	const struct kernel_answer busy = {.id = request->id, .status = ETIMEDOUT};
@@ -139,6 +143,8 @@ void upcall_begin(struct worker *worker, const struct kernel_request *request, i
 	struct decision decision;
 
 	if (!upcall) {
+		if (keys_fd >= 0)
+			consumer_keys_discard(keys_fd);
 		close(fd);
 		control_send(worker->setup->control_fd, &control, NULL);
 		return;
@@ -152,7 +158,13 @@ void upcall_begin(struct worker *worker, const struct kernel_request *request, i
 	upcall->retry = evtimer_new(worker->base, upcall_answer_again, upcall);
 	LIST_INSERT_HEAD(&worker->upcalls, upcall, entry);
 	counters_add(worker->setup->counters, COUNTER_HANDSHAKES_STARTED, 1);
-	if (policy_decide_kernel(worker->setup->loaded, request, &decision, &failure) < 0) {
+	if (keys_fd >= 0 && consumer_keys_unpack(keys_fd, &upcall->keys) < 0) {
+		failure_set(&failure, FAILURE_BUSY, true, "The request's keys cannot be read");
+		upcall_refuse(upcall, &failure);
+		return;
+	}
+	if (policy_decide_kernel(worker->setup->loaded, request, upcall->keys, &decision,
+				 &failure) < 0) {
 		upcall_refuse(upcall, &failure);
 		return;
 	}

@@ -7,8 +7,9 @@
 #include "kernel-request.h"
 #include "worker.h"
 
-/* Begins one. Takes fd (the worker's duplicate). The answer goes to the supervisor, once. */
-void upcall_begin(struct worker *worker, const struct kernel_request *request, int fd);
+/* Begins one. Takes fd (the worker's duplicate) and keys_fd (-1: none). The answer goes to the supervisor,
+ * once. */
+void upcall_begin(struct worker *worker, const struct kernel_request *request, int fd, int keys_fd);
 /* Gives up what is under way, at the worker's end. */
 void upcall_end_all(struct worker *worker);
 

@@ -153,11 +153,11 @@ static void store_give_back(struct supervisor *supervisor)
 		log_error("%s", problem.text);
 }
 
-static pid_t request_give(void *context, const struct kernel_request *request, int fd)
+static pid_t request_give(void *context, const struct kernel_request *request, const int fds[2])
 {
 	struct supervisor *supervisor = context;
 
-	return generation_give(supervisor->generations, request, fd);
+	return generation_give(supervisor->generations, request, fds);
 }
 
 /* Once an agent, it stays: a reload without [kernel] lets it take nothing more. */

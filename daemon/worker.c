@@ -124,9 +124,9 @@ static void worker_control(evutil_socket_t fd, short events, void *context)
 			signing_change(worker->surroundings.signing, -1);
 		} else if (control.kind == CONTROL_TRACE && !worker->finishing) {
 			tracing_watch(&worker->tracing, &control.caller, &control.request, fds[0]);
-		} else if (control.kind ==
-			   CONTROL_KERNEL) { /* also while finishing: it was promised */
-			upcall_begin(worker, &control.kernel_request, fds[0]);
+		} else if (control.kind == CONTROL_KERNEL || control.kind == CONTROL_KERNEL_KEYS) {
+			/* also while finishing: it was promised */
+			upcall_begin(worker, &control.kernel_request, fds[0], fds[1]);
 		} else {
 			foreign_close(fds[0]);
 			foreign_close(fds[1]);

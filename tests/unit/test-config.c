@@ -307,6 +307,31 @@ static void refuses_profiles_that_make_no_sense(void **state)
 		    "contradiction");
 }
 
+static void keys_of_the_kernel_go_with_nothing_else(void **state)
+{
+	struct config *config = read_text(DAEMON "[kernel]\nnvme = a\nnvmet = a\n[profile a]\n"
+						 "kernel-psk = yes\nciphers = AES-256-GCM\n");
+
+	(void)state;
+	assert_true(config->profiles[0].psk.kernel);
+	assert_int_equal(config->profiles[0].min_version, CONFIG_TLS13);
+	assert_string_equal(config->kernel.profiles[CONFIG_CONSUMER_NVMET], "a");
+	config_free(config);
+	assert_says(refusal(DAEMON "[kernel]\nnvme = a\n[profile a]\ntrust = system\n"),
+		    ":4: nvme = \"a\": the profile does not say kernel-psk = yes");
+	assert_says(refusal(DAEMON "[kernel]\nnfs = a\n[profile a]\nkernel-psk = yes\n"),
+		    ":4: nfs = \"a\": the profile says kernel-psk = yes");
+	assert_says(
+	    refusal(DAEMON "[kernel]\nnvmet = a\n[profile a]\nkernel-psk = yes\nrole = client\n"),
+	    "does not allow a server");
+	assert_says(refusal(DAEMON "[profile a]\nkernel-psk = yes\ntrust = system\n"),
+		    ":3: [profile a]: kernel-psk = yes with trust is a contradiction");
+	assert_says(refusal(DAEMON "[profile a]\nkernel-psk = yes\npsk-file = a\n"),
+		    "with psk-file is a contradiction");
+	assert_says(refusal(DAEMON "[profile a]\nkernel-psk = yes\nmin-version = TLS1.2\n"),
+		    "needs TLS 1.3");
+}
+
 static void refuses_lines_that_are_none(void **state)
 {
 	char text[1024];
@@ -417,6 +442,7 @@ int main(void)
 	    cmocka_unit_test(refuses_what_is_there_twice_with_both_lines),
 	    cmocka_unit_test(wants_each_certificate_with_its_key),
 	    cmocka_unit_test(refuses_profiles_that_make_no_sense),
+	    cmocka_unit_test(keys_of_the_kernel_go_with_nothing_else),
 	    cmocka_unit_test(refuses_lines_that_are_none),
 	    cmocka_unit_test(refuses_a_nul_byte),
 	    cmocka_unit_test(refuses_a_file_that_everybody_may_write),

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Reads pre-shared keys from the kernel's keyrings for one request. Touches the process keyring, where the
+// kernel links what the request brings; never makes, changes or shows a key.
+#include "upcall-keys.h"
+
+#include <errno.h>
+#include <keyutils.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+
+#define DEFAULT_RING ".nvme"
+
+enum { DESCRIPTION_SIZE = 1024, RINGS_MAX = 16 };
+
+void upcall_keys_forget(void)
+{
+	keyctl_clear(KEY_SPEC_PROCESS_KEYRING);
+}
+
+// Its type and description, in text; "type;uid;gid;permissions;description". NULL: it cannot be seen.
+static const char *key_describe(key_serial_t serial, char text[DESCRIPTION_SIZE])
+{
+	long length = keyctl_describe(serial, text, DESCRIPTION_SIZE);
+	char *cursor = text;
+
+	if (length < 0 || length > DESCRIPTION_SIZE)
+		return NULL;
+	for (int field = 0; field < 4; field++) {
+		cursor = strchr(cursor, ';');
+		if (!cursor) {
+			errno = EINVAL;
+			return NULL;
+		}
+		*cursor++ = '\0';
+	}
+	return cursor;
+}
+
+static int key_add(struct consumer_keys *keys, key_serial_t serial, const char *identity,
+		   struct problem *problem)
+{
+	unsigned char bytes[CONSUMER_KEY_MAX];
+	struct consumer_key key = {
+	    .serial = serial,
+	    .identity = (const unsigned char *)identity,
+	    .identity_size = strlen(identity),
+	    .key = bytes,
+	};
+	long size = keyctl_read(serial, (char *)bytes, sizeof(bytes));
+	int error;
+
+	if (size < 0)
+		return problem_set(problem, "its key %d (\"%.200s\") cannot be read: %s", serial,
+				   identity, strerror(errno));
+	key.key_size = (size_t)size;
+	error = consumer_keys_add(keys, &key);
+	explicit_bzero(bytes, sizeof(bytes));
+	if (error == 0)
+		return 0;
+	if (error == -EINVAL)
+		return problem_set(problem,
+				   "its key %d (\"%.200s\") has %ld bytes; %d to %d are"
+				   " needed",
+				   serial, identity, size, CONSUMER_KEY_MIN, CONSUMER_KEY_MAX);
+	return error == -E2BIG
+		   ? problem_set(problem, "its keyring has more than %d keys", CONSUMER_KEYS_MAX)
+		   : problem_set(problem, "out of memory");
+}
+
+// ---- A client's ----
+
+static int named_read(const struct upcall_request *request, struct consumer_keys *keys,
+		      struct problem *problem)
+{
+	char text[DESCRIPTION_SIZE];
+	bool sha384;
+
+	if (!request->identity_count)
+		return problem_set(problem, "it names no key");
+	for (unsigned i = 0; i < request->identity_count; i++) {
+		key_serial_t serial = request->identities[i];
+		const char *identity = key_describe(serial, text);
+
+		if (!identity)
+			return problem_set(problem, "its key %d cannot be looked at: %s", serial,
+					   strerror(errno));
+		if (strcmp(text, "psk") != 0)
+			return problem_set(problem,
+					   "its key %d (\"%.200s\") is of the type %s, and psk is"
+					   " needed",
+					   serial, identity, text);
+		if (!consumer_key_is_nvme(identity, strlen(identity), &sha384))
+			return problem_set(problem,
+					   "its key %d (\"%.200s\") has no identity of NVMe/TCP"
+					   " (NVMe1R01 HOST SUBSYSTEM DIGEST)",
+					   serial, identity);
+		if (key_add(keys, serial, identity, problem) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+// ---- A server's ----
+
+static int ring_read(key_serial_t ring, struct consumer_keys *keys, struct problem *problem)
+{
+	char text[DESCRIPTION_SIZE];
+	void *list = NULL;
+	long size = keyctl_read_alloc(ring, &list);
+	int error = 0;
+
+	if (size < 0)
+		return problem_set(problem, "its keyring %d cannot be read: %s", ring,
+				   strerror(errno));
+	for (long at = 0; error == 0 && at + (long)sizeof(key_serial_t) <= size;
+	     at += (long)sizeof(key_serial_t)) {
+		struct problem one = {""};
+		const char *identity;
+		key_serial_t serial;
+		bool sha384;
+
+		memcpy(&serial, (char *)list + at, sizeof(serial));
+		identity = key_describe(serial, text);
+		if (!identity || strcmp(text, "psk") != 0 ||
+		    !consumer_key_is_nvme(identity, strlen(identity), &sha384))
+			continue;
+		if (key_add(keys, serial, identity, &one) == 0)
+			continue;
+		// One that has expired does not keep others from being served.
+		if (consumer_keys_count(keys) == CONSUMER_KEYS_MAX)
+			error = problem_set(problem, "%s", one.text);
+		else
+			log_debug("a request of the kernel: %s", one.text);
+	}
+	free(list);
+	return error;
+}
+
+static int default_link(struct problem *problem)
+{
+	key_serial_t ring = find_key_by_type_and_desc("keyring", DEFAULT_RING, 0);
+
+	if (ring <= 0)
+		return problem_set(problem, "it brings no keyring, and there is no " DEFAULT_RING);
+	if (keyctl_link(ring, KEY_SPEC_PROCESS_KEYRING) < 0)
+		return problem_set(problem, "the keyring " DEFAULT_RING " cannot be used: %s",
+				   strerror(errno));
+	return 0;
+}
+
+static bool is_ring(key_serial_t serial)
+{
+	char text[DESCRIPTION_SIZE];
+
+	return key_describe(serial, text) && !strcmp(text, "keyring");
+}
+
+// Those that are linked in the process keyring.
+static int rings_find(key_serial_t rings[RINGS_MAX], struct problem *problem)
+{
+	key_serial_t serials[RINGS_MAX];
+	long size = keyctl_read(KEY_SPEC_PROCESS_KEYRING, (char *)serials, sizeof(serials));
+	int count = 0;
+
+	if (size < 0 && errno != ENOKEY)
+		return problem_set(problem, "the process keyring cannot be read: %s",
+				   strerror(errno));
+	for (long i = 0; i < RINGS_MAX && (i + 1) * (long)sizeof(*serials) <= size; i++)
+		if (is_ring(serials[i]))
+			rings[count++] = serials[i];
+	return count;
+}
+
+static int rings_read(struct consumer_keys *keys, struct problem *problem)
+{
+	key_serial_t rings[RINGS_MAX] = {0};
+	int count = rings_find(rings, problem);
+
+	if (count == 0)
+		count = default_link(problem) < 0 ? -1 : rings_find(rings, problem);
+	if (count < 0)
+		return -1;
+	for (int i = 0; i < count; i++)
+		if (ring_read(rings[i], keys, problem) < 0)
+			return -1;
+	return 0;
+}
+
+int upcall_keys_read(const struct upcall_request *request, struct consumer_keys **ret_keys,
+		     struct problem *problem)
+{
+	struct consumer_keys *keys = consumer_keys_new();
+	int r;
+
+	if (!keys)
+		return problem_set(problem, "out of memory");
+	if (!request->is_server)
+		r = named_read(request, keys, problem);
+	else if (request->keyring != 0)
+		r = ring_read(request->keyring, keys, problem);
+	else
+		r = rings_read(keys, problem);
+	if (r == 0)
+		*ret_keys = keys;
+	else
+		consumer_keys_free(keys);
+	return r;
+}
