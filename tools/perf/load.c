@@ -82,7 +82,8 @@ static struct lane *lanes_new(struct load_shared *shared, unsigned count)
 		lanes[i].shared = shared;
 		lanes[i].slot_count = slots / count + (i < slots % count);
 		lanes[i].epoll = epoll_create1(EPOLL_CLOEXEC);
-		lanes[i].slots = calloc(lanes[i].slot_count, sizeof(*lanes[i].slots));
+		/* There are as many threads as connections at most: each has one. */
+		lanes[i].slots = calloc((size_t)lanes[i].slot_count + 1, sizeof(*lanes[i].slots));
 		if (lanes[i].epoll < 0 || !lanes[i].slots) {
 			lanes_free(lanes, i + 1);
 			return NULL;

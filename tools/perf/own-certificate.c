@@ -13,7 +13,7 @@
 
 #include "own-daemon.h"
 
-#define DAY 86400
+#define DAY ((time_t)86400)
 
 static int file_write(const char *path, const gnutls_datum_t *text, char *error, size_t size)
 {

@@ -128,7 +128,9 @@ static void axes_draw(FILE *stream, const struct plot_panel *panel, const struct
 	double step = step_for(frame->y_most), last = -100;
 	char text[32];
 
-	for (double y = 0; y <= frame->y_most * 1.0001; y += step) {
+	for (unsigned i = 0; i * step <= frame->y_most * 1.0001; i++) {
+		double y = i * step;
+
 		fprintf(stream, "<path class=\"grid\" d=\"M%d %.1fH%d\"/>\n", LEFT,
 			frame_y(frame, y), WIDTH - RIGHT);
 		snprintf(text, sizeof(text), "%g", y);

@@ -269,8 +269,6 @@ static void put_evidence(FILE *stream, const struct rate_case *cases, size_t cou
 	for (size_t i = 0; i < count; i++) {
 		const json_t *counters =
 		    json_object_get(cases[i].runs[cases[i].run_count - 1].report, "tls-counters");
-		const char *name;
-		json_t *value;
 
 		if (!*records_of(&cases[i]))
 			continue;
@@ -279,9 +277,10 @@ static void put_evidence(FILE *stream, const struct rate_case *cases, size_t cou
 			cases[i].kind->name, cases[i].at_once, records_of(&cases[i]));
 		if (!json_object_size(counters))
 			fputs(" nothing moved", stream);
-		json_object_foreach((json_t *)counters, name, value)
-		    fprintf(stream, " %s %+lld", name, (long long)json_integer_value(value));
-		fputc('\n', stream);
+		for (void *at = json_object_iter((json_t *)counters); at;
+		     at = json_object_iter_next((json_t *)counters, at))
+			fprintf(stream, " %s %+lld", json_object_iter_key(at),
+				(long long)json_integer_value(json_object_iter_value(at)));
 	}
 }
 

@@ -175,6 +175,7 @@ static json_t *run_report(const struct run_watch *watch)
 static void case_run(struct measurement *measurement, struct rate_case *which, unsigned run)
 {
 	const struct rate_options *options = measurement->options;
+	const struct rate_kind *kind = which->kind ? which->kind : &rate_kinds[0];
 	struct run_watch watch = {
 	    .options = options, .which = which, .run = run, .link = &measurement->link};
 	const struct load_watch watches = {run_begun, run_ended, run_progress, &watch};
@@ -182,10 +183,10 @@ static void case_run(struct measurement *measurement, struct rate_case *which, u
 	struct load_settings settings = {
 	    .address_size = measurement->address_size,
 	    .server_name = measurement->server_name,
-	    .priorities = priorities_for(options, which->kind, priorities, sizeof(priorities)),
-	    .credentials = which->kind->mutual ? measurement->mutual : measurement->credentials,
-	    .resume = which->kind->resume,
-	    .early_data = which->kind->early_data,
+	    .priorities = priorities_for(options, kind, priorities, sizeof(priorities)),
+	    .credentials = kind->mutual ? measurement->mutual : measurement->credentials,
+	    .resume = kind->resume,
+	    .early_data = kind->early_data,
 	    .end = options->target ? options->end : LOAD_UNTIL_CLOSE,
 	    .at_once = which->at_once,
 	    .threads = options->threads,
@@ -333,13 +334,10 @@ static void report(const struct measurement *measurement)
 			die("cannot write \"%s\": %s", options->plot, strerror(errno));
 	}
 	if (!options->json) {
-		const char *end;
-		json_t *machine;
-
-		json_object_foreach(measurement->machines, end, machine)
-		{
-			printf("%s: ", end);
-			machine_show(stdout, machine);
+		for (void *at = json_object_iter(measurement->machines); at;
+		     at = json_object_iter_next(measurement->machines, at)) {
+			printf("%s: ", json_object_iter_key(at));
+			machine_show(stdout, json_object_iter_value(at));
 		}
 		rate_report_text(stdout, options, measurement->cases, measurement->case_count);
 		return;

@@ -48,7 +48,7 @@ int server_socket(const char *host, unsigned *ret_port)
 	struct sockaddr_storage bound;
 	socklen_t size = sizeof(bound);
 	struct addrinfo *found;
-	int fd;
+	int fd = -1;
 
 	if (getaddrinfo(host, "0", &hints, &found) != 0)
 		die("cannot listen on \"%s\"", host);
