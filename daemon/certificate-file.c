@@ -191,6 +191,41 @@ int certificate_chain_read(const char *path, struct certificates *ret_chain,
 	return 0;
 }
 
+int certificate_chain_import(const void *bytes, size_t size, const char *source,
+			     struct certificates *ret_chain, struct problem *problem)
+{
+	const gnutls_datum_t data = {(unsigned char *)bytes, (unsigned)size};
+	bool der = size > 0 && data.data[0] == 0x30; // a SEQUENCE
+	gnutls_x509_crt_t *list = NULL;
+	struct certificates chain = {};
+	int error;
+
+	error = gnutls_x509_crt_list_import2(&list, &chain.count, &data,
+					     der ? GNUTLS_X509_FMT_DER : GNUTLS_X509_FMT_PEM, 0);
+	if (error < 0)
+		return problem_set(problem, "certificate \"%s\" cannot be read as DER or PEM: %s",
+				   source, gnutls_strerror(error));
+	chain.items = calloc(chain.count, sizeof(gnutls_x509_crt_t));
+	for (unsigned i = 0; i < chain.count; i++)
+		if (chain.items)
+			chain.items[i] = list[i];
+		else
+			gnutls_x509_crt_deinit(list[i]);
+	gnutls_free(list);
+	if (!chain.items)
+		return problem_set(problem, "out of memory");
+	error = chain.count > CERTIFICATE_CHAIN_MAX
+		    ? problem_set(problem, "certificate \"%s\" has more than %d in its chain",
+				  source, CERTIFICATE_CHAIN_MAX)
+		    : chain_check(source, &chain, problem);
+	if (error < 0) {
+		certificates_done(&chain);
+		return -1;
+	}
+	*ret_chain = chain;
+	return 0;
+}
+
 void certificates_done(struct certificates *certificates)
 {
 	for (unsigned i = 0; i < certificates->count; i++)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Certificates from PEM files. */
+/* Certificates from PEM files, and from memory. */
 #ifndef CERTIFICATE_FILE_H
 #define CERTIFICATE_FILE_H
 
@@ -24,6 +24,9 @@ int certificate_file_read(const char *path, const char *what, unsigned most,
  * judged. */
 int certificate_chain_read(const char *path, struct certificates *ret_chain,
 			   struct problem *problem);
+/* The same of a chain that is in memory: PEM, or one certificate in DER. source stands for the path. */
+int certificate_chain_import(const void *bytes, size_t size, const char *source,
+			     struct certificates *ret_chain, struct problem *problem);
 void certificates_done(struct certificates *certificates);
 /* The first DNS name of the certificate, else its subject, for messages. */
 const char *certificate_name(gnutls_x509_crt_t certificate, char *buffer, size_t size);

@@ -355,6 +355,22 @@ static int client_apply(struct config_reader *reader, const struct role *role)
 	return 0;
 }
 
+// Whose keys lie in .nvme: nothing of the file is about them.
+static int nvme_apply(struct config_reader *reader)
+{
+	static const char *const profiles[][2] = {{"profile tlshd-nvme", "client"},
+						  {"profile tlshd-nvmet", "server"}};
+
+	for (int i = 0; i < 2; i++)
+		if (config_section_begin(reader, profiles[i][0]) < 0 ||
+		    config_key_set(reader, "role", profiles[i][1]) < 0 ||
+		    config_key_set(reader, "kernel-psk", "yes") < 0 ||
+		    config_key_set(reader, "min-version", "TLS1.3") < 0 ||
+		    config_key_set(reader, "records", "kernel") < 0)
+			return -1;
+	return 0;
+}
+
 // Without a trust store tlshd takes any client that an authority of the system's store has certified. Here
 // such a server asks for no certificate: "tls" works, and "mtls" is refused until the store is named.
 static int server_apply(struct config_reader *reader, const struct role *role)
@@ -424,7 +440,10 @@ static int apply(struct config_reader *reader, const struct tlshd *tlshd)
 	if (config_section_begin(reader, "kernel") < 0 ||
 	    config_key_set(reader, "nfs", CLIENT_PROFILE) < 0 ||
 	    (serves && config_key_set(reader, "nfsd", SERVER_PROFILE) < 0) ||
-	    keyrings_apply(reader, tlshd) < 0 || client_apply(reader, &tlshd->client) < 0 ||
+	    config_key_set(reader, "nvme", "tlshd-nvme") < 0 ||
+	    config_key_set(reader, "nvmet", "tlshd-nvmet") < 0 ||
+	    keyrings_apply(reader, tlshd) < 0 || nvme_apply(reader) < 0 ||
+	    client_apply(reader, &tlshd->client) < 0 ||
 	    (serves && server_apply(reader, server) < 0))
 		return -1;
 	reader->line = serves ? server->line : tlshd->client.line;

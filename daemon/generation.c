@@ -528,6 +528,8 @@ void generation_free(struct generation *generation)
 		return;
 	generation_kill(generation);
 	key_log_close(&generation->key_log);
+	if (generation->netlink)
+		source_netlink_forget_signer(generation->netlink, generation->loaded->signer);
 	loaded_free(generation->loaded);
 	free(generation->workers);
 	free(generation);

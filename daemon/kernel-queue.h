@@ -24,7 +24,8 @@ struct kernel_pending {
 	int fd;           /* kept until the answer: it can be given even if the worker dies */
 	int keys_fd;      /* until it is given; -1: there are none */
 	int32_t *serials; /* of these keys, which the answer may name; ends with 0; NULL: none */
-	pid_t worker;     /* 0: waits for one; set by kernel_queue_given() */
+	struct signer *signer; /* that has the private key of request.own; NULL: none */
+	pid_t worker;          /* 0: waits for one; set by kernel_queue_given() */
 	int64_t deadline;
 };
 

@@ -8,12 +8,15 @@
 #include <stdint.h>
 
 #include "handshake-protocol.h"
+#include "signer-lent.h"
 
 struct kernel_request {
 	uint64_t id; /* the supervisor's */
 	bool is_server;
 	bool unauthenticated; /* client: show no certificate, whatever the profile has */
 	bool psk;             /* its keys come with it: see consumer-keys.h */
+	/* A certificate comes with it (kernel-certificate.h), and this is its private key; number 0: none. */
+	struct signer_lent own;
 	char profile[HANDSHAKE_PROFILE_NAME_SIZE];
 	char peer_name[HANDSHAKE_PEER_NAME_SIZE]; /* "": none */
 	uint32_t timeout_ms;                      /* never 0 */

@@ -68,7 +68,7 @@ int keyring_name(int32_t serial, char ret_name[KEYRING_NAME_SIZE])
 
 int keyring_link(const char *what, const char *name, struct problem *problem)
 {
-	int32_t serial;
+	int32_t serial = 0;
 
 	if (keyring_find(what, name, &serial, problem) < 0)
 		return -1;

@@ -110,7 +110,7 @@ static key_serial_t key_make(struct peer_keys *peers, const char *name,
 int32_t peer_keys_add(struct peer_keys *peers, int fd, int *ret_error)
 {
 	static unsigned char certificate[PEER_CERTIFICATE_MAX];
-	char name[sizeof(KEY_NAME) + 2 * DIGEST_SIZE];
+	char name[sizeof(KEY_NAME) + DIGEST_SIZE + DIGEST_SIZE];
 	key_serial_t serial = -1;
 	ssize_t size;
 

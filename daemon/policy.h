@@ -37,6 +37,8 @@ struct decision {
 	bool unauthenticated; /* client: show no certificate, whatever the profile has */
 	const struct consumer_keys
 	    *keys; /* lent: of the request itself, instead of the profile's */
+	/* Borrowed: that came with the request, instead of the profile's; NULL: none did. */
+	gnutls_certificate_credentials_t certificate;
 };
 
 /* 0, or -1 with a failure of class request, denied or unsupported. */

@@ -80,13 +80,12 @@ static int text_import(gnutls_x509_privkey_t key, const struct file *file, const
 	return 0;
 }
 
+/* file: what was read, whose status is not looked at. */
 static int file_import(struct private_key *key, const struct file *file, const char *path,
 		       struct signer_report *report)
 {
 	gnutls_x509_privkey_t x509;
 
-	if (permissions_check(path, &file->status, &report->problem) < 0)
-		return -1;
 	if (gnutls_x509_privkey_init(&x509) < 0)
 		return problem_set(&report->problem, "out of memory");
 	if (text_import(x509, file, path, report) < 0 ||
@@ -105,11 +104,34 @@ static int file_load(struct private_key *key, const char *path, bool engine,
 
 	if (file_read(path, "private-key", KEY_FILE_MAX, &file, &report->problem) < 0)
 		return -1;
-	error = file_import(key, &file, path, report);
+	error = permissions_check(path, &file.status, &report->problem);
+	if (error == 0)
+		error = file_import(key, &file, path, report);
 	if (error == 0 && engine)
 		key->engine = engine_key_new(file.data, file.size);
 	file_done(&file);
 	return error;
+}
+
+/* As PEM: a "PRIVATE KEY" (PKCS #8), or one of the older forms that GnuTLS tells apart itself. */
+static int der_encode(const gnutls_datum_t *der, gnutls_datum_t *ret_text, struct problem *problem)
+{
+	gnutls_x509_privkey_t key;
+	int error = gnutls_x509_privkey_init(&key);
+
+	if (error < 0)
+		return problem_set(problem, "out of memory");
+	error = gnutls_x509_privkey_import2(key, der, GNUTLS_X509_FMT_DER, NULL, GNUTLS_PKCS_PLAIN);
+	if (error == 0)
+		error = gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_PEM, NULL,
+							  GNUTLS_PKCS_PLAIN, ret_text);
+	gnutls_x509_privkey_deinit(key);
+	return error == 0
+		   ? 0
+		   : problem_set(problem,
+				 "private-key of the request has no private key in it that can be"
+				 " read (DER or PEM, without a passphrase): %s",
+				 gnutls_strerror(error));
 }
 
 /* ---- What is told of it -------------------------------------------------------------------- */
@@ -165,22 +187,25 @@ static bool pss_signs(const struct private_key *key)
 	return true;
 }
 
-int private_key_read(const char *source, const char *pin_file, enum config_signer_engine engine,
-		     struct private_key **ret_key, struct signer_report *report)
+static struct private_key *key_new(struct signer_report *report)
 {
 	struct private_key *key = calloc(1, sizeof(*key));
-	unsigned bits = 0;
-	int r;
 
 	memset(report, 0, sizeof(*report));
 	report->verdict = SIGNER_BAD;
-	if (!key || gnutls_privkey_init(&key->handle) < 0) {
-		free(key);
-		return problem_set(&report->problem, "out of memory");
-	}
-	key->on_token = token_is_url(source);
-	r = key->on_token ? token_load(key->handle, source, pin_file, report)
-			  : file_load(key, source, engine != CONFIG_ENGINE_GNUTLS, report);
+	if (key && gnutls_privkey_init(&key->handle) == 0)
+		return key;
+	free(key);
+	problem_set(&report->problem, "out of memory");
+	return NULL;
+}
+
+/* Takes the key; r: whether it was read. */
+static int key_finish(struct private_key *key, const char *source, int r,
+		      struct private_key **ret_key, struct signer_report *report)
+{
+	unsigned bits = 0;
+
 	if (r == 0)
 		r = public_tell(key, source, report);
 	if (r < 0) {
@@ -195,6 +220,51 @@ int private_key_read(const char *source, const char *pin_file, enum config_signe
 	report->pss = key->algorithm == GNUTLS_PK_RSA && pss_signs(key);
 	*ret_key = key;
 	return 0;
+}
+
+int private_key_read(const char *source, const char *pin_file, enum config_signer_engine engine,
+		     struct private_key **ret_key, struct signer_report *report)
+{
+	struct private_key *key = key_new(report);
+	int r;
+
+	if (!key)
+		return -1;
+	key->on_token = token_is_url(source);
+	r = key->on_token ? token_load(key->handle, source, pin_file, report)
+			  : file_load(key, source, engine != CONFIG_ENGINE_GNUTLS, report);
+	return key_finish(key, source, r, ret_key, report);
+}
+
+int private_key_import(const void *bytes, size_t size, enum config_signer_engine engine,
+		       struct private_key **ret_key, struct signer_report *report)
+{
+	struct private_key *key = key_new(report);
+	gnutls_datum_t der = {(unsigned char *)bytes, (unsigned)size}, text = {NULL, 0};
+	struct file file = {0};
+	int r = 0;
+
+	if (!key)
+		return -1;
+	/* DER is put into the words of a file: all that follows knows them. */
+	if (size > 0 && der.data[0] == 0x30)
+		r = der_encode(&der, &text, &report->problem);
+	file.size = text.data ? text.size : size;
+	file.data = r == 0 ? malloc(file.size + 1) : NULL;
+	if (file.data) {
+		memcpy(file.data, text.data ? text.data : bytes, file.size);
+		file.data[file.size] = '\0';
+		r = file_import(key, &file, "of the request", report);
+		if (r == 0 && engine != CONFIG_ENGINE_GNUTLS)
+			key->engine = engine_key_new(file.data, file.size);
+	} else if (r == 0) {
+		r = problem_set(&report->problem, "out of memory");
+	}
+	if (text.data)
+		gnutls_memset(text.data, 0, text.size);
+	gnutls_free(text.data);
+	file_done(&file);
+	return key_finish(key, "of the request", r, ret_key, report);
 }
 
 void private_key_free(struct private_key *key)

@@ -15,6 +15,9 @@ struct private_key;
  * a new object and the report filled, or -1 with its verdict and problem. */
 int private_key_read(const char *source, const char *pin_file, enum config_signer_engine engine,
 		     struct private_key **ret_key, struct signer_report *report);
+/* The same of a key that is in memory already: DER or PEM. */
+int private_key_import(const void *bytes, size_t size, enum config_signer_engine engine,
+		       struct private_key **ret_key, struct signer_report *report);
 void private_key_free(struct private_key *key);
 bool private_key_on_token(const struct private_key *key);
 /* What the request asks for, with at most SIGNER_DATA_MAX bytes. From any thread. 0 or a GnuTLS error;

@@ -108,8 +108,9 @@ static int session_client_hello(gnutls_session_t tls)
 		return GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER;
 	if (!session_has_version(session))
 		return GNUTLS_E_UNSUPPORTED_VERSION_PACKET;
-	error =
-	    session->decision->psk_only ? 0 : credentials_select(tls, session->decision->profile);
+	error = session->decision->psk_only || session->decision->certificate
+		    ? 0
+		    : credentials_select(tls, session->decision->profile);
 	if (error < 0)
 		return error;
 	/* GNUTLS_ALPN_MANDATORY refuses a client that offers none of ours; this, one that offers none. */
@@ -189,6 +190,8 @@ static int session_set_credentials(struct session *session)
 						      : decision->profile->client;
 	int error = 0;
 
+	if (decision->certificate)
+		chosen = decision->certificate;
 	if (decision->unauthenticated) {
 		error = gnutls_certificate_allocate_credentials(&session->none);
 		chosen = session->none;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "fiber.h"
+#include "signer-lent.h"
 #include "signing.h"
 
 struct signer_key *signer_key_new(const char *source, const char *pin_file)
@@ -23,6 +24,20 @@ struct signer_key *signer_key_new(const char *source, const char *pin_file)
 		return key;
 	signer_key_free(key);
 	return NULL;
+}
+
+struct signer_key *signer_lent_key(const struct signer_lent *lent)
+{
+	struct signer_key *key = signer_key_new("", "");
+
+	if (!key)
+		return NULL;
+	key->number = lent->number;
+	key->algorithm = (gnutls_pk_algorithm_t)lent->algorithm;
+	key->bits = lent->bits;
+	key->pss = lent->pss != 0;
+	memcpy(key->id, lent->id, sizeof(key->id));
+	return key;
 }
 
 void signer_key_free(struct signer_key *key)

@@ -23,6 +23,7 @@
 #include "log.h"
 #include "private-key.h"
 #include "sandbox.h"
+#include "signer-lent.h"
 #include "signer-protocol.h"
 #include "token.h"
 
@@ -56,10 +57,15 @@ static int request_serve(const struct signer_request *request, const uint8_t *da
 			 gnutls_datum_t *ret_answer)
 {
 	int error = GNUTLS_E_INVALID_REQUEST;
+	struct private_key *key = NULL;
 
 	pthread_rwlock_rdlock(&signer.lock);
-	if (request->key < signer.room && signer.keys[request->key])
-		error = private_key_use(signer.keys[request->key], request, data, ret_answer);
+	if (request->key >= SIGNER_LENT_FIRST)
+		key = lent_find(request->key);
+	else if (request->key < signer.room)
+		key = signer.keys[request->key];
+	if (key)
+		error = private_key_use(key, request, data, ret_answer);
 	pthread_rwlock_unlock(&signer.lock);
 	return error;
 }
@@ -237,9 +243,35 @@ static void key_load(const struct signer_order *order, struct signer_report *rep
 	}
 }
 
+static void key_lend(const struct signer_order *order, struct signer_report *report)
+{
+	struct private_key *key;
+
+	if (private_key_import(order->key, order->size,
+			       (enum config_signer_engine)signer.setup.engine, &key, report) < 0)
+		return;
+	pthread_rwlock_wrlock(&signer.lock);
+	if (order->number < SIGNER_LENT_FIRST || lent_keep(order->number, key) < 0) {
+		private_key_free(key);
+		report->verdict = SIGNER_BAD;
+		problem_set(&report->problem,
+			    "more than %d keys came with requests that are under way",
+			    SIGNER_LENT_MAX);
+	}
+	pthread_rwlock_unlock(&signer.lock);
+}
+
+static void key_forget(uint32_t number)
+{
+	pthread_rwlock_wrlock(&signer.lock);
+	lent_forget(number);
+	pthread_rwlock_unlock(&signer.lock);
+}
+
 static void keys_free(void)
 {
 	pthread_rwlock_wrlock(&signer.lock);
+	lent_forget_all();
 	for (size_t i = 0; i < signer.room; i++)
 		private_key_free(signer.keys[i]);
 	free(signer.keys);
@@ -279,7 +311,7 @@ static int report_send(const struct signer_report *report)
 	return sent == sizeof(*report) ? 0 : -1;
 }
 
-static int order_follow(const struct signer_order *order, int fd)
+static int order_follow(struct signer_order *order, int fd)
 {
 	static struct signer_report report;
 
@@ -294,6 +326,13 @@ static int order_follow(const struct signer_order *order, int fd)
 	case SIGNER_LOAD:
 		key_load(order, &report);
 		return report_send(&report);
+	case SIGNER_LEND:
+		key_lend(order, &report);
+		explicit_bzero(order->key, sizeof(order->key));
+		return report_send(&report);
+	case SIGNER_FORGET:
+		key_forget(order->number);
+		return 0;
 	case SIGNER_SEAL:
 		seal(&report);
 		return report_send(&report);

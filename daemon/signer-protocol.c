@@ -21,7 +21,7 @@ union rights {
 /* Few have a use for the names. */
 static size_t order_size(uint32_t command)
 {
-	return command == SIGNER_LOAD || command == SIGNER_MODULE
+	return command == SIGNER_LOAD || command == SIGNER_MODULE || command == SIGNER_LEND
 		   ? sizeof(struct signer_order)
 		   : offsetof(struct signer_order, source);
 }
@@ -79,6 +79,8 @@ int signer_order_receive(int control, struct signer_order *ret_order, int *ret_f
 		*ret_fd = -1;
 		return -EPROTO;
 	}
+	if (ret_order->command == SIGNER_LEND)
+		return ret_order->size <= sizeof(ret_order->key) ? 1 : -EPROTO;
 	ret_order->source[SIGNER_SOURCE_SIZE - 1] = '\0';
 	ret_order->pin_file[SIGNER_SOURCE_SIZE - 1] = '\0';
 	return 1;

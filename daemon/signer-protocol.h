@@ -19,9 +19,14 @@ enum signer_command {
 	SIGNER_LOAD,      /* a key: its file or URL (source), its PIN's file or "" */
 	SIGNER_SEAL,      /* no more keys: give up privileges and files */
 	SIGNER_CONNECT,   /* with a descriptor: another worker's end; no report */
+	SIGNER_LEND,      /* a key that came with a request, for as long as that lasts */
+	SIGNER_FORGET,    /* the end of that; no report */
 };
 
 enum { SIGNER_SOURCE_SIZE = 4096, SIGNER_PUBLIC_MAX = 8192, SIGNER_ID_SIZE = 32 };
+/* Numbers of keys that are lent begin here, above those of all that are loaded. */
+#define SIGNER_LENT_FIRST (1u << 31)
+enum { SIGNER_LENT_MAX = 1024, SIGNER_LENT_SIZE_MAX = 2 * SIGNER_SOURCE_SIZE };
 
 struct signer_order {
 	uint32_t command;
@@ -29,9 +34,15 @@ struct signer_order {
 	uint32_t log_level; /* enum config_log_level */
 	uint32_t engine;    /* enum config_signer_engine */
 	uint32_t threads;   /* for each worker */
-	uint32_t number;    /* with LOAD: the key's, by which requests name it */
-	char source[SIGNER_SOURCE_SIZE];
-	char pin_file[SIGNER_SOURCE_SIZE];
+	uint32_t number;    /* with LOAD, LEND, FORGET: the key's, by which requests name it */
+	uint32_t size;      /* with LEND: of key */
+	union {
+		struct {
+			char source[SIGNER_SOURCE_SIZE];
+			char pin_file[SIGNER_SOURCE_SIZE];
+		};
+		uint8_t key[SIGNER_LENT_SIZE_MAX]; /* with LEND: DER or PEM; to be wiped */
+	};
 };
 
 enum signer_verdict {

@@ -20,12 +20,14 @@
 #include "log.h"
 #include "program.h"
 #include "signer-key.h"
+#include "signer-lent.h"
 #include "signer-process.h"
 #include "signer-protocol.h"
 
 enum {
 	LOAD_MS = 30000, /* what one key may take: tokens can be slow */
 	SIGN_MS = 30000, /* likewise */
+	LEND_MS = 1000,  /* it only has to be read */
 	END_MS = 1000,   /* what it has to end by itself */
 	THREADS_LEAST = 2,
 };
@@ -38,6 +40,8 @@ struct signer {
 	struct signer_key **keys; /* by number; NULL: freed */
 	unsigned key_count, loaded;
 	bool sealed;
+	bool lends; /* keys may come with requests of the kernel */
+	uint32_t last_lent;
 	bool refused; /* another was started, and a token refused its PIN */
 	bool worker;  /* this process is one */
 };
@@ -152,11 +156,11 @@ static void process_end(struct signer *signer)
 /* ---- Orders -------------------------------------------------------------------------------- */
 
 /* Sends the order and waits for the report. */
-static int ask(struct signer *signer, const struct signer_order *order,
-	       struct signer_report *report, struct problem *problem)
+static int ask_within(struct signer *signer, const struct signer_order *order, int milliseconds,
+		      struct signer_report *report, struct problem *problem)
 {
 	struct pollfd polled = {.fd = signer->control, .events = POLLIN};
-	int64_t deadline = now_ms() + LOAD_MS;
+	int64_t deadline = now_ms() + milliseconds;
 	int r = signer_order_send(signer->control, order, -1);
 	ssize_t got = -1;
 
@@ -165,7 +169,7 @@ static int ask(struct signer *signer, const struct signer_order *order,
 
 		if (left <= 0)
 			return problem_set(problem, "the signer did not answer within %d seconds",
-					   LOAD_MS / 1000);
+					   milliseconds / 1000);
 		if (poll(&polled, 1, (int)left) > 0)
 			got = recv(signer->control, report, sizeof(*report), MSG_DONTWAIT);
 		if (got < 0 && errno != EAGAIN && errno != EINTR)
@@ -180,6 +184,12 @@ static int ask(struct signer *signer, const struct signer_order *order,
 		return 0;
 	return problem_set(problem, "%s",
 			   report->problem.text[0] ? report->problem.text : "the signer refused");
+}
+
+static int ask(struct signer *signer, const struct signer_order *order,
+	       struct signer_report *report, struct problem *problem)
+{
+	return ask_within(signer, order, LOAD_MS, report, problem);
 }
 
 static int key_ask(struct signer *signer, const struct signer_key *key,
@@ -248,6 +258,53 @@ int signer_key_load(struct signer *signer, const char *source, const char *pin_f
 bool signer_was_refused(const struct signer *signer)
 {
 	return signer->refused;
+}
+
+/* ---- Keys that come with requests ------------------------------------------------------------ */
+
+int signer_lend(struct signer *signer, const void *key, size_t size, struct signer_lent *ret_lent,
+		bool *ret_retry, struct problem *problem)
+{
+	static struct signer_report report;
+	static struct signer_order order;
+	int r;
+
+	*ret_retry = true;
+	if (!signer_is_there(signer))
+		return problem_set(problem, "the signer is not there");
+	*ret_retry = false;
+	if (size > sizeof(order.key))
+		return problem_set(problem, "the private key has %zu bytes; at most %zu are taken",
+				   size, sizeof(order.key));
+	memset(&order, 0, sizeof(order));
+	order.command = SIGNER_LEND;
+	order.number = SIGNER_LENT_FIRST | ++signer->last_lent;
+	order.size = (uint32_t)size;
+	memcpy(order.key, key, size);
+	report.verdict = SIGNER_GOOD;
+	r = ask_within(signer, &order, LEND_MS, &report, problem);
+	explicit_bzero(&order, sizeof(order));
+	if (r < 0 && report.verdict == SIGNER_GOOD) {
+		/* It has not answered; a late answer would be taken for that to another question. */
+		*ret_retry = true;
+		kill(signer->child.pid, SIGKILL);
+	}
+	if (r < 0)
+		return -1;
+	*ret_lent = (struct signer_lent){.number = SIGNER_LENT_FIRST | signer->last_lent,
+					 .algorithm = report.algorithm,
+					 .bits = report.bits,
+					 .pss = report.pss};
+	memcpy(ret_lent->id, report.id, sizeof(ret_lent->id));
+	return 0;
+}
+
+void signer_forget_lent(struct signer *signer, uint32_t number)
+{
+	const struct signer_order order = {.command = SIGNER_FORGET, .number = number};
+
+	if (signer_is_there(signer) && signer_order_send(signer->control, &order, -1) < 0)
+		log_warning("the signer cannot be told to forget a key");
 }
 
 /* ---- The supervisor as a worker ------------------------------------------------------------ */
@@ -333,10 +390,12 @@ int signer_seal(struct signer *signer, struct problem *problem)
 	const struct signer_order order = {.command = SIGNER_SEAL};
 	static struct signer_report report;
 
-	if (!signer->loaded) {
+	if (!signer_is_needed(signer)) {
 		process_end(signer);
 		return 0;
 	}
+	if (!signer->child.pid && process_start(signer, problem) < 0)
+		return -1;
 	if (ask(signer, &order, &report, problem) < 0)
 		return -1;
 	signer->sealed = true;
@@ -407,7 +466,7 @@ bool signer_tend(struct signer *signer, int64_t now, int64_t *ret_next)
 
 bool signer_is_needed(const struct signer *signer)
 {
-	return signer && signer->loaded;
+	return signer && (signer->loaded || signer->lends);
 }
 
 bool signer_is_there(const struct signer *signer)
@@ -424,6 +483,7 @@ int signer_new(const struct config *config, struct signer **ret_signer, struct p
 	if (!signer)
 		return problem_set(problem, "out of memory");
 	signer->config = config;
+	signer->lends = config && config->kernel.line;
 	signer->control = signer->own = -1;
 	snprintf(signer->child.name, sizeof(signer->child.name), "signer");
 	*ret_signer = signer;

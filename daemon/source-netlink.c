@@ -18,6 +18,8 @@
 #include "log.h"
 #include "networks.h"
 #include "peer-keys.h"
+#include "signer-lent.h"
+#include "upcall-certificate.h"
 #include "upcall-keys.h"
 
 enum {
@@ -41,6 +43,7 @@ struct source_netlink {
 	source_netlink_give *give;
 	void *context;
 	const struct config_kernel *config;
+	struct signer *signer; /* of that configuration */
 	struct peer_keys *peers;
 	uint64_t last_id;
 	int64_t tell_full_ms; /* not before */
@@ -71,12 +74,6 @@ int source_netlink_new(struct counters *counters, source_netlink_give *give, voi
 	return 0;
 }
 
-void source_netlink_configure(struct source_netlink *source, const struct config_kernel *config)
-{
-	source->config = config;
-	networks_configure(source->networks, config);
-}
-
 const struct network_tally *source_netlink_tally(const struct source_netlink *source)
 {
 	return networks_tally(source->networks);
@@ -87,6 +84,8 @@ const struct network_tally *source_netlink_tally(const struct source_netlink *so
 /* Takes its descriptors along. */
 static void pending_remove(struct source_netlink *source, struct kernel_pending *pending)
 {
+	if (pending->signer)
+		signer_forget_lent(pending->signer, pending->request.own.number);
 	if (pending->keys_fd >= 0)
 		consumer_keys_discard(pending->keys_fd);
 	free(pending->serials);
@@ -194,6 +193,33 @@ void source_netlink_free(struct source_netlink *source)
 	free(source);
 }
 
+void source_netlink_configure(struct source_netlink *source, const struct config_kernel *config,
+			      struct signer *signer)
+{
+	struct kernel_pending *pending = kernel_queue_first(source->queue), *next;
+
+	source->config = config;
+	source->signer = signer;
+	networks_configure(source->networks, config);
+	/* Only the workers of the former configuration could ask the signer that has its key. */
+	for (; pending; pending = next) {
+		next = kernel_queue_after(pending);
+		if (pending->worker == 0 && pending->signer && pending->signer != signer)
+			pending_end(source, pending, ETIMEDOUT, 0);
+	}
+}
+
+void source_netlink_forget_signer(struct source_netlink *source, const struct signer *signer)
+{
+	struct kernel_pending *pending = kernel_queue_first(source->queue);
+
+	for (; pending; pending = kernel_queue_after(pending))
+		if (pending->signer == signer)
+			pending->signer = NULL;
+	if (source->signer == signer)
+		source->signer = NULL;
+}
+
 /* ---- The beginning ------------------------------------------------------------------------- */
 
 static uint32_t request_timeout(const struct upcall_request *request)
@@ -263,16 +289,35 @@ static void request_turn_away(struct source_netlink *source, struct network *net
 	request_answer(source, network, request, ETIMEDOUT);
 }
 
+/* A certificate that the request names, where one is shown at all. */
+static int certificate_take(struct source_netlink *source, struct kernel_pending *pending,
+			    const struct upcall_request *request, int *ret_status,
+			    struct problem *problem)
+{
+	bool retry = false;
+
+	if (request->authentication != UPCALL_X509 || !upcall_names_certificate(request))
+		return 0;
+	if (upcall_certificate_read(request, source->signer, &pending->keys_fd,
+				    &pending->request.own, &retry, problem) == 0) {
+		pending->signer = source->signer;
+		return 0;
+	}
+	*ret_status = retry ? ETIMEDOUT : EACCES;
+	return -1;
+}
+
 /* Reads what only this process may read. */
-static int keys_take(struct kernel_pending *pending, const struct upcall_request *request,
-		     struct problem *problem)
+static int keys_take(struct source_netlink *source, struct kernel_pending *pending,
+		     const struct upcall_request *request, int *ret_status, struct problem *problem)
 {
 	struct consumer_keys *keys;
 	int r;
 
+	*ret_status = EACCES;
 	pending->request.psk = request->authentication == UPCALL_PSK;
 	if (!pending->request.psk)
-		return 0;
+		return certificate_take(source, pending, request, ret_status, problem);
 	if (upcall_keys_read(request, &keys, problem) < 0)
 		return -1;
 	r = consumer_keys_serials(keys, &pending->serials);
@@ -289,6 +334,7 @@ static void request_take(struct source_netlink *source, struct network *network,
 	const char *profile = consumer_profile(source->config, request, &problem);
 	uint32_t timeout_ms = request_timeout(request);
 	struct kernel_pending *pending;
+	int status;
 
 	if (!profile) {
 		request_refuse(source, network, request, EACCES, problem.text);
@@ -300,9 +346,9 @@ static void request_take(struct source_netlink *source, struct network *network,
 		request_turn_away(source, network, request);
 		return;
 	}
-	if (keys_take(pending, request, &problem) < 0) {
+	if (keys_take(source, pending, request, &status, &problem) < 0) {
 		pending_remove(source, pending);
-		request_refuse(source, network, request, EACCES, problem.text);
+		request_refuse(source, network, request, status, problem.text);
 		return;
 	}
 	pending->fd = request->fd;

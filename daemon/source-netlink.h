@@ -31,7 +31,10 @@ int source_netlink_new(struct counters *counters, source_netlink_give *give, voi
 void source_netlink_free(struct source_netlink *source);
 /* What the requests that come from now on are served by; lent, until the next call. NULL: nothing is taken any
  * more, what is under way is. */
-void source_netlink_configure(struct source_netlink *source, const struct config_kernel *config);
+void source_netlink_configure(struct source_netlink *source, const struct config_kernel *config,
+			      struct signer *signer);
+/* The signer is about to end, with all keys that requests have given it. */
+void source_netlink_forget_signer(struct source_netlink *source, const struct signer *signer);
 
 /* What was served in each network namespace; lent. */
 const struct network_tally *source_netlink_tally(const struct source_netlink *source);

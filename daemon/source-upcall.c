@@ -13,6 +13,7 @@
 
 #include "consumer-keys.h"
 #include "control.h"
+#include "kernel-certificate.h"
 #include "log.h"
 #include "policy.h"
 #include "sealed-memory.h"
@@ -23,8 +24,9 @@ struct upcall_handshake {
 	struct kernel_request request;
 	int fd;
 	char peer[REQUEST_ADDRESS_SIZE];
-	struct consumer_keys *keys;  /* NULL: none came with it */
-	struct handshake_task *task; /* NULL: ended, its answer waits */
+	struct consumer_keys *keys;     /* NULL: none came with it */
+	struct kernel_certificate *own; /* likewise */
+	struct handshake_task *task;    /* NULL: ended, its answer waits */
 	struct kernel_answer answer;
 	int certificate;     /* the peer's certificate for the supervisor; -1 */
 	struct event *retry; /* the supervisor's queue was full */
@@ -40,6 +42,7 @@ static void upcall_release(struct upcall_handshake *upcall)
 	if (upcall->certificate >= 0)
 		close(upcall->certificate);
 	consumer_keys_free(upcall->keys);
+	kernel_certificate_free(upcall->own);
 	free(upcall);
 }
 
@@ -134,6 +137,29 @@ static void upcall_refuse(struct upcall_handshake *upcall, const struct failure 
 	upcall_done_one(upcall, &outcome);
 }
 
+/* What came with the request: its pre-shared keys, or its certificate. Takes fd. */
+static int material_take(struct upcall_handshake *upcall, int fd, struct failure *failure)
+{
+	const struct kernel_request *request = &upcall->request;
+	const struct profile *profile =
+	    loaded_find_profile(upcall->worker->setup->loaded, request->profile);
+	struct problem problem = {""};
+
+	if (request->own.number == 0) {
+		if (consumer_keys_unpack(fd, &upcall->keys) == 0)
+			return 0;
+		failure_set(failure, FAILURE_BUSY, true, "The request's keys cannot be read");
+		return -1;
+	}
+	if (kernel_certificate_new(
+		fd, &request->own,
+		request->is_server && profile && profile->config->trust ? profile->trust : NULL,
+		&upcall->own, &problem) == 0)
+		return 0;
+	failure_set(failure, FAILURE_DENIED, false, "%s", problem.text);
+	return -1;
+}
+
 void upcall_begin(struct worker *worker, const struct kernel_request *request, int fd, int keys_fd)
 {
 	struct upcall_handshake *upcall = calloc(1, sizeof(*upcall));
@@ -158,8 +184,7 @@ void upcall_begin(struct worker *worker, const struct kernel_request *request, i
 	upcall->retry = evtimer_new(worker->base, upcall_answer_again, upcall);
 	LIST_INSERT_HEAD(&worker->upcalls, upcall, entry);
 	counters_add(worker->setup->counters, COUNTER_HANDSHAKES_STARTED, 1);
-	if (keys_fd >= 0 && consumer_keys_unpack(keys_fd, &upcall->keys) < 0) {
-		failure_set(&failure, FAILURE_BUSY, true, "The request's keys cannot be read");
+	if (keys_fd >= 0 && material_take(upcall, keys_fd, &failure) < 0) {
 		upcall_refuse(upcall, &failure);
 		return;
 	}
@@ -168,6 +193,8 @@ void upcall_begin(struct worker *worker, const struct kernel_request *request, i
 		upcall_refuse(upcall, &failure);
 		return;
 	}
+	if (upcall->own)
+		decision.certificate = kernel_certificate_credentials(upcall->own);
 	upcall->task =
 	    handshake_task_start(&worker->surroundings, &decision, 0, fd, upcall_done_one, upcall);
 	if (upcall->task)

@@ -102,7 +102,8 @@ static void generation_adopt(struct supervisor *supervisor, struct generation *g
 		source_netlink_configure(supervisor->netlink,
 					 generation->loaded->config->kernel.line
 					     ? &generation->loaded->config->kernel
-					     : NULL);
+					     : NULL,
+					 generation->loaded->signer);
 	log_set_level(generation->loaded->config->log_level);
 	supervisor->expiry = expiry_tell(generation->loaded, time(NULL));
 }

@@ -42,7 +42,7 @@ _handshake()
 		return
 		;;
 	--kinds)
-		mapfile -t COMPREPLY < <(compgen -W 'full resumed mutual early-data post-quantum' -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W 'full resumed mutual' -- "$word")
 		return
 		;;
 	--until)
@@ -53,27 +53,18 @@ _handshake()
 		mapfile -t COMPREPLY < <(compgen -W '1.3 1.2' -- "$word")
 		return
 		;;
-	--by)
-		mapfile -t COMPREPLY < <(compgen -W 'gnutls listen handshake' -- "$word")
-		return
-		;;
-	--key)
-		mapfile -t COMPREPLY < <(compgen -W 'ecdsa rsa' -- "$word")
-		return
-		;;
-	--target | --client)
+	--target)
 		mapfile -t COMPREPLY < <(compgen -A hostname -S : -- "$word")
 		compopt -o nospace
 		return
 		;;
-	--socket | --log | --svg | --plot | --certificate | --private-key)
+	--socket | --log | --svg | --certificate | --private-key)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
 	--records)
-		mapfile -t COMPREPLY < <(compgen -W "kernel relay$([[ ${COMP_WORDS[1]} == perf ]] &&
-			echo ' auto')" -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W 'kernel relay' -- "$word")
 		return
 		;;
 	--profile)
@@ -86,7 +77,7 @@ _handshake()
 		;;
 	--listen | --timeout | --timeout-ms | --update-after | --psk-identity | --peer-name | --watch | --peer | --count | \
 		--name | --cipher | --priorities | --at-once | --runs | --seconds | --handshakes | --warm-up | \
-		--threads | --server | --workers | --silent | --pids)
+		--threads | --silent | --pids)
 		return
 		;;
 	esac
@@ -112,10 +103,9 @@ _handshake()
 		options='--json --watch --socket --help'
 		;;
 	rate)
-		options='--server --client --target --by --key --records --workers --kinds --tls --cipher
-			--name --priorities --certificate --private-key --until --pids
-			--at-once --runs --seconds --handshakes --warm-up --threads --silent --timeout
-			--json --plot --quiet --help'
+		options='--target --name --kinds --tls --cipher --priorities --certificate --private-key
+			--at-once --runs --seconds --handshakes --warm-up --threads --silent --until --timeout
+			--pids --json --quiet --help'
 		;;
 	doctor)
 		options='--json --socket --help'

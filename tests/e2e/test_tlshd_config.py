@@ -8,11 +8,12 @@ import pytest
 
 import daemon as daemon_module
 import nfs
+import nvme
 import upcall
 from scale import seconds
 from test_nfs import server  # pylint: disable=unused-import
 from test_upcall import exchange, pair
-from upcall import CLIENT, SERVER, UNAUTHENTICATED, X509, Upcall
+from upcall import CLIENT, PSK, SERVER, UNAUTHENTICATED, X509, Upcall
 
 
 def tlshd_file(directory, client=None, server=None, **debug):
@@ -124,6 +125,19 @@ def agent(record_path, make_daemon, directory):
         one.tlshd = tlshd_file(directory, **roles)
         return one.start()
     return make
+
+
+def test_it_serves_consumers_with_pre_shared_keys(agent):
+    upcall.load_module("handshake_upcall")
+    agent()
+    with nvme.Keyring() as ring, pair() as (ours, theirs):
+        serial, _ = ring.add(nvme.identity())
+        with Upcall(theirs, SERVER, PSK, keyring=ring.serial) as answering, \
+                Upcall(ours, CLIENT, PSK, "127.0.0.1", keyring=ring.serial,
+                       identities=[serial]) as asking:
+            assert asking.result() == ("ok", serial)
+            assert answering.result() == ("ok", serial)
+        exchange(ours, theirs)
 
 
 @pytest.mark.parametrize("auth", [UNAUTHENTICATED, X509])

@@ -4,6 +4,7 @@
 import contextlib
 import os
 import pathlib
+import signal
 import subprocess
 
 import pytest
@@ -11,10 +12,12 @@ from cryptography.hazmat.primitives import serialization
 
 import daemon as daemon_module
 import keys
+import pki as pki_module
 import upcall
 from endpoint import Endpoint, context, in_thread
-from scale import seconds
-from test_upcall import exchange, pair
+from scale import seconds, wait_until
+from test_signer import search, secrets_of
+from test_upcall import pair
 from upcall import CLIENT, SERVER, UNAUTHENTICATED, X509, Upcall
 
 pytestmark = pytest.mark.usefixtures("kernel_records")
@@ -66,13 +69,13 @@ def test_the_peer_is_named_by_a_key_with_its_certificate(agent, pki):
     assert seen[0] == seen[1]
 
 
-def as_client(theirs_role, pki, certificate, keyring=0):
-    """What a consumer's server gets when a client with this certificate comes: its (status, identity)."""
+def as_client(pki, certificate, keyring=0):
+    """What a consumer's server gets when a client with this certificate comes: (status, identity)."""
     with pair() as (ours, theirs):
         client = Endpoint(ours, context("client", trust=None, certificate=pki.cert(certificate),
                                         key=pki.key(certificate)))
         done = in_thread(client.handshake)
-        with Upcall(theirs, theirs_role, X509, keyring=keyring) as server:
+        with Upcall(theirs, SERVER, X509, keyring=keyring) as server:
             result = server.result()
         ours.close()
         with contextlib.suppress(Exception):
@@ -86,7 +89,7 @@ def test_each_consumer_has_its_own_trust(agent, pki):
           backup={"names": ["untrusted"], "role": "server", "trust": pki.other_trust,
                   "client_certificates": "require"})
     with keys.keyring("handshake-test-backup") as ring:
-        believed = {(keyring, name): as_client(SERVER, pki, name, keyring)[0] == "ok"
+        believed = {(keyring, name): as_client(pki, name, keyring)[0] == "ok"
                     for keyring in (0, ring) for name in ("client-ecdsa", "client-untrusted")}
     assert believed == {
         (0, "client-ecdsa"): True, (0, "client-untrusted"): False,
@@ -119,9 +122,7 @@ def system_store(pki, tmp_path):
 
 def test_an_authority_of_the_system_says_nothing_about_a_server_s_clients(agent, pki,
                                                                           system_store):
-    agent(nfs={"names": ["client-untrusted"], "role": "client", "trust": "system"},
-          other={"names": ["untrusted"], "role": "server", "client_certificates": "none"},
-          )
+    agent(nfs={"role": "client", "trust": "system"})
     # A client believes a server of that authority …
     with pair() as (ours, theirs):
         peer = Endpoint(theirs, context("server", certificate=pki.cert("untrusted"),
@@ -131,5 +132,122 @@ def test_an_authority_of_the_system_says_nothing_about_a_server_s_clients(agent,
             assert client.result()[0] == "ok"
         done.result(seconds(20))
     # … and the server, with its own trust, no client of it.
-    assert as_client(SERVER, pki, "client-untrusted") == ("EACCES", 0)
-    assert as_client(SERVER, pki, "client-ecdsa")[0] == "ok"
+    assert as_client(pki, "client-untrusted") == ("EACCES", 0)
+    assert as_client(pki, "client-ecdsa")[0] == "ok"
+
+
+# ---- A consumer's own certificate ----
+
+OWN = "handshake-test-own"
+POSSESSED = "0x3f010000"  # to be read by who possesses it alone, as those of .nfs
+
+
+@contextlib.contextmanager
+def own(certificate, key, permissions=POSSESSED):
+    """The arguments of a request with this certificate and this key (bytes) in a keyring."""
+    with keys.keyring(OWN) as ring:
+        yield {"keyring": ring, "certificate": keys.add(ring, "certificate", certificate, permissions),
+               "private_key": keys.add(ring, "key", key, permissions)}
+
+
+def private(pki, name, encoding=serialization.Encoding.DER,
+            form=serialization.PrivateFormat.PKCS8):
+    key = serialization.load_pem_private_key(pki.key(name).read_bytes(), None)
+    return key.private_bytes(encoding, form, serialization.NoEncryption())
+
+
+@pytest.fixture
+def plain_agent(agent):
+    """Its client has no certificate of its own."""
+    return lambda: agent(nfs={"role": "client"}, kernel={"keyring": f"{OWN} nfs"})
+
+
+def request_own(arguments):
+    """(the client's status, the server's status, the serial number of the client's identity)."""
+    with pair() as (ours, theirs):
+        with Upcall(theirs, SERVER, X509) as server, \
+                Upcall(ours, CLIENT, X509, "localhost", **arguments) as client:
+            status = client.result()[0]
+            ours.close()
+            return status, *server.result()
+
+
+@pytest.mark.parametrize("name", ["client-ecdsa", "client-rsa", "client-ed25519"])
+def test_a_request_s_own_certificate_is_shown(plain_agent, pki, name):
+    one = plain_agent()
+    with own(pki.cert(name).read_bytes(), private(pki, name)) as arguments:
+        for _ in range(2):
+            assert request_own(arguments)[:2] == ("ok", "ok")
+        status, _, identity = request_own(arguments)
+        assert keys.describe(identity) == ("user", f"handshaked:peer:{pki.sha256(name)}")
+    # Without it there is nothing to show: it was for those handshakes.
+    with pair() as (ours, theirs):
+        with Upcall(theirs, SERVER, X509) as server, \
+                Upcall(ours, CLIENT, X509, "localhost") as client:
+            assert client.result()[0] == "ok"
+            assert server.result() == ("ok", 0)
+    assert one.status()["kernel-requests-under-way"] == 0
+
+
+def test_der_and_the_older_forms_of_keys(plain_agent, pki):
+    """What the mount options of NFS want: one certificate in DER; of keys, what openssl writes."""
+    pki.issue("client-direct", authority=pki.root, purpose=pki_module.CLIENT, kind="rsa")
+    plain_agent()
+    for encoding, form in ((serialization.Encoding.DER, serialization.PrivateFormat.PKCS8),
+                           (serialization.Encoding.DER,
+                            serialization.PrivateFormat.TraditionalOpenSSL),
+                           (serialization.Encoding.PEM,
+                            serialization.PrivateFormat.TraditionalOpenSSL)):
+        with own(der(pki, "client-direct"),
+                 private(pki, "client-direct", encoding, form)) as arguments:
+            assert request_own(arguments)[:2] == ("ok", "ok")
+
+
+@pytest.mark.parametrize("wrong, words", [
+    ("no key", "names a certificate and no private key"),
+    ("another's key", "is not that of its certificate"),
+    ("garbage for a key", "no private key in it"),
+    ("garbage for a certificate", "cannot be read as DER or PEM"),
+    ("gone", "cannot be read"),
+])
+def test_a_certificate_that_cannot_be_used_is_refused(plain_agent, pki, wrong, words):
+    one = plain_agent()
+    certificate, key = pki.cert("client-ecdsa").read_bytes(), private(pki, "client-ecdsa")
+    if wrong == "another's key":
+        key = private(pki, "client-rsa")
+    if wrong == "garbage for a key":
+        key = b"\x30\x03abc"
+    if wrong == "garbage for a certificate":
+        certificate = b"not a certificate"
+    with own(certificate, key) as arguments, pair() as (ours, _):
+        if wrong == "no key":
+            arguments["private_key"] = 0
+        if wrong == "gone":
+            keys.keyctl("revoke", arguments["private_key"])
+        with Upcall(ours, CLIENT, X509, "localhost", **arguments) as client:
+            assert client.result()[0] == "EACCES"
+    assert words in one.log(), one.log()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root reads another process's memory")
+def test_a_private_key_of_a_keyring_is_in_the_signer_alone(plain_agent, pki):
+    one = plain_agent()
+    wanted = secrets_of(pki.key("client-rsa"))
+    with own(pki.cert("client-rsa").read_bytes(), private(pki, "client-rsa")) as arguments:
+        for _ in range(3):
+            assert request_own(arguments)[:2] == ("ok", "ok")
+        # While one is under way the search finds what there is to find.
+        with pair() as (ours, _), Upcall(ours, CLIENT, X509, "localhost", **arguments):
+            wait_until(lambda: search(one.signers()[0], wanted), 20, "the key in the signer")
+            for pid in [one.process.pid, *one.workers()]:
+                assert not search(pid, wanted), f"process {pid}"
+
+
+def test_a_signer_s_death_does_not_keep_requests_from_being_served(plain_agent, pki):
+    one = plain_agent()
+    with own(pki.cert("client-ecdsa").read_bytes(), private(pki, "client-ecdsa")) as arguments:
+        assert request_own(arguments)[:2] == ("ok", "ok")
+        before = one.signers()
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda: one.signers() and one.signers() != before, 20, "another signer")
+        assert request_own(arguments)[:2] == ("ok", "ok")

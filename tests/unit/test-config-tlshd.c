@@ -82,6 +82,11 @@ static void every_key_is_honoured(void **state)
 	assert_string_equal(config->kernel.profiles[CONFIG_CONSUMER_NFS], "tlshd-client");
 	assert_string_equal(config->kernel.profiles[CONFIG_CONSUMER_NFSD], "tlshd-server");
 
+	assert_string_equal(config->kernel.profiles[CONFIG_CONSUMER_NVME], "tlshd-nvme");
+	assert_string_equal(config->kernel.profiles[CONFIG_CONSUMER_NVMET], "tlshd-nvmet");
+	assert_true(config_find_profile(config, "tlshd-nvme")->psk.kernel);
+	assert_true(config_find_profile(config, "tlshd-nvmet")->psk.kernel);
+
 	assert_int_equal(client->roles, CONFIG_ROLE_CLIENT);
 	assert_int_equal(client->min_version, CONFIG_TLS13);
 	assert_int_equal(client->records, CONFIG_RECORDS_KERNEL);

@@ -63,17 +63,11 @@ json_t *machine_tls_counters(void)
 {
 	FILE *file = fopen("/proc/net/tls_stat", "re");
 	json_t *counters = file ? json_object() : json_null();
-	char line[128];
+	unsigned long long value;
+	char name[64];
 
-	while (file && fgets(line, sizeof(line), file)) {
-		size_t name = strcspn(line, " \t");
-
-		if (!line[name])
-			continue;
-		line[name] = '\0';
-		json_object_set_new(counters, line,
-				    json_integer(strtoll(line + name + 1, NULL, 10)));
-	}
+	while (file && fscanf(file, "%63s %llu", name, &value) == 2)
+		json_object_set_new(counters, name, json_integer((json_int_t)value));
 	if (file)
 		fclose(file);
 	return counters;
@@ -82,12 +76,13 @@ json_t *machine_tls_counters(void)
 json_t *machine_tls_difference(const json_t *before, const json_t *after)
 {
 	json_t *difference = json_object();
+	const char *name;
+	json_t *value;
 
-	for (void *at = json_object_iter((json_t *)after); at;
-	     at = json_object_iter_next((json_t *)after, at)) {
-		const char *name = json_object_iter_key(at);
-		json_int_t moved = json_integer_value(json_object_iter_value(at)) -
-				   json_integer_value(json_object_get(before, name));
+	json_object_foreach((json_t *)after, name, value)
+	{
+		json_int_t moved =
+		    json_integer_value(value) - json_integer_value(json_object_get(before, name));
 
 		if (moved)
 			json_object_set_new(difference, name, json_integer(moved));

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* links: tests/unit/pki.o */
+/* Keys that come with requests: the signer has them from signer_lend() to signer_forget_lent(), and signs with
+ * no other in their place. The signer is the real one, a process. */
+#include "signer-lent.h"
+
+#include <gnutls/abstract.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "pki.h"
+#include "signer-key.h"
+#include "signer.h"
+
+static struct config config = {.kernel.line = 1, .signer = {.uid = (uid_t)-1, .gid = (gid_t)-1}};
+static struct pki_entity *ecdsa, *rsa;
+static struct signer *signer;
+
+static int setup(void **state)
+{
+	struct problem problem = {""};
+
+	(void)state;
+	config.signer.uid = geteuid() == 0 ? 65534 : geteuid();
+	config.signer.gid = geteuid() == 0 ? 65534 : getegid();
+	if (!ecdsa) {
+		ecdsa = pki_new(&(struct pki_wish){.names = {"a.test"}});
+		rsa = pki_new(&(struct pki_wish){.names = {"b.test"}, .kind = PKI_RSA});
+	}
+	if (signer_new(&config, &signer, &problem) == 0 && signer_seal(signer, &problem) == 0)
+		return 0;
+	print_error("%s\n", problem.text);
+	return -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	signer_free(signer);
+	return 0;
+}
+
+static gnutls_datum_t text_of(const struct pki_entity *entity, gnutls_x509_crt_fmt_t format)
+{
+	gnutls_datum_t text;
+
+	assert_int_equal(
+	    gnutls_x509_privkey_export2_pkcs8(entity->key, format, NULL, GNUTLS_PKCS_PLAIN, &text),
+	    0);
+	return text;
+}
+
+static struct signer_lent lend(const struct pki_entity *entity, gnutls_x509_crt_fmt_t format)
+{
+	gnutls_datum_t text = text_of(entity, format);
+	struct problem problem = {""};
+	struct signer_lent lent;
+	bool retry;
+
+	if (signer_lend(signer, text.data, text.size, &lent, &retry, &problem) < 0)
+		fail_msg("%s", problem.text);
+	gnutls_free(text.data);
+	return lent;
+}
+
+/* Whether it signs, so that the entity's certificate says so. */
+static bool signs(const struct signer_lent *lent, const struct pki_entity *entity)
+{
+	struct signer_key *key = signer_lent_key(lent);
+	bool good;
+
+	assert_non_null(key);
+	assert_int_equal(signer_key_matches(key, entity->certificate), 1);
+	key->signer = signer; /* this process is no worker */
+	key->public_key.data = NULL;
+	{
+		static const gnutls_datum_t text = {(unsigned char *)"text", 4};
+		gnutls_sign_algorithm_t algorithm =
+		    entity == rsa ? GNUTLS_SIGN_RSA_PSS_RSAE_SHA256 : GNUTLS_SIGN_ECDSA_SHA256;
+		gnutls_datum_t signature = {NULL, 0};
+		gnutls_privkey_t handle;
+		gnutls_pubkey_t public;
+
+		assert_int_equal(signer_key_handle(key, &handle), 0);
+		assert_int_equal(gnutls_pubkey_init(&public), 0);
+		assert_int_equal(gnutls_pubkey_import_x509(public, entity->certificate, 0), 0);
+		good = gnutls_privkey_sign_data2(handle, algorithm, 0, &text, &signature) == 0 &&
+		       gnutls_pubkey_verify_data2(public, algorithm, 0, &text, &signature) >= 0;
+		gnutls_free(signature.data);
+		gnutls_pubkey_deinit(public);
+		gnutls_privkey_deinit(handle);
+	}
+	key->signer = NULL;
+	signer_key_free(key);
+	return good;
+}
+
+static void signs_until_it_is_forgotten(void **state)
+{
+	struct signer_lent one = lend(ecdsa, GNUTLS_X509_FMT_DER);
+	struct signer_lent two = lend(rsa, GNUTLS_X509_FMT_PEM);
+	struct signer_lent three;
+
+	(void)state;
+	assert_true(signs(&one, ecdsa));
+	assert_true(signs(&two, rsa));
+	signer_forget_lent(signer, one.number);
+	assert_false(signs(&one, ecdsa));
+	assert_true(signs(&two, rsa));
+	/* Its place is another's now, its number nobody's. */
+	three = lend(ecdsa, GNUTLS_X509_FMT_DER);
+	assert_int_not_equal(three.number, one.number);
+	assert_true(signs(&three, ecdsa));
+	assert_false(signs(&one, ecdsa));
+}
+
+static void refuses_what_is_no_key(void **state)
+{
+	static const char *const texts[] = {"", "text", "\x30\x03gar",
+					    "-----BEGIN "
+					    "PRIVATE KEY-----\n"};
+	struct problem problem;
+	struct signer_lent lent;
+	bool retry;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		problem.text[0] = '\0';
+		assert_int_equal(
+		    signer_lend(signer, texts[i], strlen(texts[i]), &lent, &retry, &problem), -1);
+		assert_false(retry);
+		assert_true(problem.text[0] != '\0');
+	}
+	problem.text[0] = '\0';
+	assert_int_equal(
+	    signer_lend(signer, texts, SIGNER_LENT_SIZE_MAX + 1, &lent, &retry, &problem), -1);
+	assert_non_null(strstr(problem.text, "has 8193 bytes; at most 8192"));
+	lent = lend(ecdsa, GNUTLS_X509_FMT_DER); /* it still answers */
+	assert_true(signs(&lent, ecdsa));
+}
+
+static void has_a_bound(void **state)
+{
+	gnutls_datum_t text = text_of(ecdsa, GNUTLS_X509_FMT_DER);
+	struct problem problem = {""};
+	struct signer_lent first = {0}, lent;
+	bool retry;
+
+	(void)state;
+	for (int i = 0; i < SIGNER_LENT_MAX; i++) {
+		assert_int_equal(signer_lend(signer, text.data, text.size, &lent, &retry, &problem),
+				 0);
+		if (i == 0)
+			first = lent;
+	}
+	assert_int_equal(signer_lend(signer, text.data, text.size, &lent, &retry, &problem), -1);
+	assert_non_null(strstr(problem.text, "more than 1024 keys"));
+	signer_forget_lent(signer, first.number);
+	assert_int_equal(signer_lend(signer, text.data, text.size, &lent, &retry, &problem), 0);
+	gnutls_free(text.data);
+}
+
+/* The only one that this process has. */
+static pid_t child_of(pid_t parent)
+{
+	char path[64], text[32] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", parent, parent);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	assert_non_null(fgets(text, sizeof(text), file));
+	fclose(file);
+	return (pid_t)strtol(text, NULL, 10);
+}
+
+static void its_death_is_told(void **state)
+{
+	gnutls_datum_t text = text_of(ecdsa, GNUTLS_X509_FMT_DER);
+	struct problem problem = {""};
+	struct signer_lent lent;
+	pid_t pid;
+	int status;
+	bool retry = false;
+	int64_t next;
+
+	(void)state;
+	/* Whoever asks before anybody has heard of the death. */
+	kill(child_of(getpid()), SIGKILL);
+	assert_int_equal(signer_lend(signer, text.data, text.size, &lent, &retry, &problem), -1);
+	assert_true(retry);
+	pid = waitpid(-1, &status, 0);
+	assert_true(signer_died(signer, pid, status));
+	problem.text[0] = '\0';
+	assert_int_equal(signer_lend(signer, text.data, text.size, &lent, &retry, &problem), -1);
+	assert_non_null(strstr(problem.text, "is not there"));
+	assert_true(retry);
+	/* The next one has none of the keys of the former, and takes others. */
+	while (!signer_is_there(signer))
+		signer_tend(signer, INT64_MAX - 1, &next);
+	lent = lend(ecdsa, GNUTLS_X509_FMT_DER);
+	assert_true(signs(&lent, ecdsa));
+	gnutls_free(text.data);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(signs_until_it_is_forgotten, setup, teardown),
+	    cmocka_unit_test_setup_teardown(refuses_what_is_no_key, setup, teardown),
+	    cmocka_unit_test_setup_teardown(has_a_bound, setup, teardown),
+	    cmocka_unit_test_setup_teardown(its_death_is_told, setup, teardown),
+	};
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+	pki_free(ecdsa);
+	pki_free(rsa);
+	return failed;
+}
