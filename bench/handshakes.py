@@ -88,7 +88,8 @@ def memory(bench):
     bench.group("memory for each handshake under way and each established connection")
     count = 100 if bench.quick else 1000
     bench.place.index()
-    for number, state in bench.rounds(("silent", "hello", "established")):
+    states = ("hello", "established") if bench.where == "guest" else ("silent", "hello", "established")
+    for number, state in bench.rounds(states, warm_up=False):
         daemon = Daemon(bench.place)
         server = Serve(bench.place, daemon) if state == "established" else RateServer(bench.place, "listen", daemon)
         load(server, 50, 1, *ONE_THREAD, *(UNTIL_RESPONSE if state == "established" else UNTIL_CLOSE))
