@@ -108,7 +108,7 @@ def system_calls(bench, daemon, kernel):
     """strace slows the calls and does not change their number much; the handshake's are counted too."""
     bench.group("system calls for each GB")
     made = makers(bench, daemon, kernel)
-    total = (8 if bench.quick else 64) * MIB
+    total = (8 if bench.quick else 32) * MIB
     sizes = (MIB, total)
     for size in sizes:
         bench.place.file(size)

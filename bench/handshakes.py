@@ -18,7 +18,7 @@ UNTIL_RESPONSE = ("--until", "response")
 def rates(bench, daemon, kind):
     """Full TLS 1.3 handshakes, and how long one takes alone. The server closes after each."""
     bench.group(f"full TLS 1.3 handshakes, {kind}, as a program makes them")
-    handshakes = 100 if bench.quick else 2000 if kind == "ecdsa" else 1000
+    handshakes = 50 if bench.quick else 300 if bench.where == "guest" else 2000 if kind == "ecdsa" else 1000
     for number, mode in bench.rounds(("gnutls", "listen", "handshake"), warm_up=False):
         server = RateServer(bench.place, mode, daemon, kind)
         many = load(server, handshakes, 16, *ONE_THREAD, *UNTIL_CLOSE)
@@ -52,7 +52,7 @@ def requests(bench, daemon, kind):
     }
     for number, name in bench.rounds(makers, warm_up=False):
         server = makers[name]()
-        figures = load(server, 50 if bench.quick else 1000, 16, *ONE_THREAD, *UNTIL_RESPONSE)
+        figures = load(server, 50 if bench.quick else 600, 16, *ONE_THREAD, *UNTIL_RESPONSE)
         alone = load(server, 20 if bench.quick else 100, 1, *ONE_THREAD, *UNTIL_RESPONSE)
         server.stop()
         bench.keep(f"requests-{kind}", name, number, **figures, alone_us=alone["p50_us"])
