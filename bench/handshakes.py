@@ -7,7 +7,7 @@ import time
 
 from measuring import crowd as crowd_of
 from measuring import load
-from processes import kernel_memory_kib, memory_kib, start, stop
+from processes import cpu_seconds, kernel_memory_kib, memory_kib, start, stop
 from servers import (BENCH, Daemon, FileServer, GnutlsServ, Hitch, Nginx, RateServer, Serve, Stunnel)
 
 ONE_THREAD = ("--threads", 1)
@@ -147,8 +147,10 @@ def certificates(bench):
     time.sleep(2)
     for number, name in bench.rounds(counts):
         daemon = Daemon(bench.place, certificates=bench.place.directory / f"certificates-{name}")
+        start_cpu = sum(cpu_seconds(pid) for pid in daemon.parts)
         server = RateServer(bench.place, "listen", daemon, profile="many")
         figures = crowd_of(server, 100 if bench.quick else 2000, "--names", name)
         server.stop()
-        bench.keep("certificates", f"{name}", number, **figures, start_seconds=daemon.start_seconds, count=name)
+        bench.keep("certificates", f"{name}", number, **figures, start_seconds=daemon.start_seconds, start_cpu=start_cpu,
+                   count=name)
         daemon.stop()
