@@ -431,26 +431,19 @@ static void check_kernel(struct report *report, const struct config_profile *pro
 		     profile->name, config_records_word(profile->records));
 }
 
-// What can never come to pass, and what needs a peer that has no TLS 1.3.
+// What can never come to pass.
 static void check_zero_copy(struct report *report, const struct config_profile *profile)
 {
 	bool gcm = false;
 
-	if (!profile->zero_copy)
-		return;
 	for (size_t i = 0; i < profile->cipher_count; i++)
 		gcm = gcm || profile->ciphers[i] == CONFIG_AES_128_GCM ||
 		      profile->ciphers[i] == CONFIG_AES_256_GCM;
-	if (!gcm || profile->min_version == CONFIG_TLS13)
+	if (profile->zero_copy && (!gcm || profile->min_version == CONFIG_TLS13))
 		tell(report, WARNING,
 		     "[profile %s] zero-copy-sendfile = yes does nothing: NICs take TLS 1.2 with"
 		     " AES-GCM, and %s leaves that out",
 		     profile->name, gcm ? "min-version = TLS1.3" : "ciphers");
-	else
-		tell(report, OK, "[profile %s] zero-copy-sendfile = yes: where a NIC takes %s",
-		     profile->name,
-		     profile->tls12_only ? "a connection"
-					 : "one of TLS 1.2, which max-version = TLS1.2 leads to");
 }
 
 static void check_keyrings(struct report *report, const struct config_kernel *kernel)

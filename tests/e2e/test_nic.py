@@ -189,6 +189,29 @@ def test_lost_and_disordered_segments_leave_the_data_right(pair, daemons, file, 
         assert moved(end, "TlsDecryptError") == 0
 
 
+def test_a_link_that_goes_down_leaves_the_rest_to_the_kernel(pair, daemons, file, covers):
+    one, two = pair.ends
+    expected = hashlib.sha256(file.read_bytes()).hexdigest()
+    with Connection(pair, daemons, server="zero-copy") as connection:
+        assert connection.paths() == [("nic", "nic")] * 2
+        # More than the two sockets hold: it is still on its way when the link goes.
+        sent = in_thread(lambda: [tlspair.sendfile(connection.socks[1], file) for _ in range(8)])
+        assert connection.receive(0, SIZE) == expected
+        two.down()
+        moved = Moved(pair)
+        two.up()
+        for _ in range(7):
+            assert connection.receive(0, SIZE) == expected
+        sent.result(seconds(60))
+        connection.exchange(file)
+        # The devices have forgotten it; not one byte went through them again.
+        assert moved(1, "tx_tls_encrypted_packets") == moved(0, "rx_tls_decrypted_packets") == 0
+        assert moved(0, "TlsDecryptError") == moved(1, "TlsDecryptError") == 0
+    with Connection(pair, daemons) as connection:
+        assert connection.paths() == [("nic", "nic")] * 2
+    covers("Records fall back from the NIC to the kernel", "TLS1.2", "server")
+
+
 def test_of_another_namespace_s_sockets_it_is_not_known(pair, daemons, daemon, pki, file):
     """The shared daemon lives outside: it does not see that namespace's counters, and says so."""
     ours, theirs = pair.connected()
