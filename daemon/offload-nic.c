@@ -3,9 +3,10 @@
  * Who makes the records of a connection whose keys the kernel has: its software or a NIC. Touches the kernel's
  * TLS statistics and one option of the socket. Must never say NIC of what it does not know.
  *
- * A socket does not tell. sock_diag does, but only those with CAP_NET_ADMIN before Linux 6.15, which workers have
- * not. The statistics count each connection once per direction, as software or as device, when its keys are set:
- * of the two numbers the one that did not move between two readings is not this connection's.
+ * A socket does not tell. The statistics count each connection once per direction, as software or as device, when
+ * its keys are set: of the two numbers the one that did not move between two readings is not this connection's.
+ * Where others have moved both, sock_diag is asked, which answers workers on newer kernels alone: older ones want
+ * CAP_NET_ADMIN.
  */
 #include "offload-nic.h"
 
@@ -20,6 +21,7 @@
 
 #include "cleanup.h"
 #include "log.h"
+#include "sock-diag.h"
 
 #ifndef SOL_TLS
 #define SOL_TLS 282
@@ -49,13 +51,16 @@ void offload_nic_open(struct offload_nic *ret_nic)
 
 	ret_nic->statistics = open("/proc/self/net/tls_stat", O_RDONLY | O_CLOEXEC);
 	ret_nic->network = fd < 0 ? 0 : network_of(fd);
+	ret_nic->diag = sock_diag_open();
 }
 
 void offload_nic_close(struct offload_nic *nic)
 {
 	if (nic->statistics >= 0)
 		close(nic->statistics);
-	nic->statistics = -1;
+	if (nic->diag >= 0)
+		close(nic->diag);
+	nic->statistics = nic->diag = -1;
 }
 
 static bool number_find(const char *text, const char *name, uint64_t *ret_number)
@@ -147,6 +152,23 @@ static void reason_set(struct outcome *outcome, const char *obstacle)
 		 obstacle ? obstacle : "other connections got their keys at the same moment");
 }
 
+/* What the statistics do not tell, from the kernel itself. */
+static void ask(const struct offload_nic *nic, int fd, enum offload_nic_verdict *transmit,
+		enum offload_nic_verdict *receive)
+{
+	bool sends, receives;
+
+	if (nic->diag < 0 || sock_diag_tls(nic->diag, fd, &sends, &receives) < 0)
+		return;
+	*transmit = sends ? OFFLOAD_NIC_YES : OFFLOAD_NIC_NO;
+	*receive = receives ? OFFLOAD_NIC_YES : OFFLOAD_NIC_NO;
+}
+
+static bool is_unknown(enum offload_nic_verdict transmit, enum offload_nic_verdict receive)
+{
+	return transmit == OFFLOAD_NIC_UNKNOWN || receive == OFFLOAD_NIC_UNKNOWN;
+}
+
 /* The option acts with a device alone; elsewhere the kernel would take it and do nothing. */
 static void zero_copy_set(int fd, const struct traffic_keys *keys,
 			  enum offload_nic_verdict transmit, struct outcome *outcome)
@@ -188,7 +210,9 @@ void offload_nic_describe(const struct offload_nic *nic, int fd, const struct tr
 			transmit = offload_nic_judge(before, &after, OFFLOAD_TRANSMIT);
 			receive = offload_nic_judge(before, &after, OFFLOAD_RECEIVE);
 		}
-		if (transmit == OFFLOAD_NIC_UNKNOWN || receive == OFFLOAD_NIC_UNKNOWN)
+		if (!obstacle && is_unknown(transmit, receive))
+			ask(nic, fd, &transmit, &receive);
+		if (is_unknown(transmit, receive))
 			reason_set(outcome, obstacle);
 	}
 	outcome->transmit = word_of(transmit);

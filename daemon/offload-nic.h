@@ -16,6 +16,7 @@ enum { OFFLOAD_DIRECTIONS = 2 };
 struct offload_nic {
 	int statistics; /* /proc/net/tls_stat of this process's network namespace; -1: there is none */
 	uint64_t network; /* the namespace's cookie; 0: this kernel tells none */
+	int diag;         /* of sock-diag.h; -1: there is none */
 };
 
 /* How many connections the kernel has ever kept (software) and given away (device) in the namespace. */

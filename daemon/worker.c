@@ -257,7 +257,7 @@ int worker_main(const struct worker_setup *setup)
 	struct worker worker = {
 	    .setup = setup,
 	    .config = setup->loaded->config,
-	    .nic = {.statistics = -1},
+	    .nic = {.statistics = -1, .diag = -1},
 	};
 	int status;
 

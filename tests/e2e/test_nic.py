@@ -212,6 +212,22 @@ def test_a_link_that_goes_down_leaves_the_rest_to_the_kernel(pair, daemons, file
     covers("Records fall back from the NIC to the kernel", "TLS1.2", "server")
 
 
+def test_connections_of_both_kinds_at_once_are_told_apart(pair, daemons):
+    """Where the counters cannot tell, newer kernels are asked; of an older one it is not known. Never
+    is the one taken for the other."""
+    expected = {"nic": "nic", "chacha20": "kernel"}
+    made = [in_thread(Connection, pair, daemons, profile) for profile in list(expected) * 12]
+    asked = tuple(int(part) for part in os.uname().release.split(".")[:2]) >= (7, 0)
+    for one, profile in zip(made, list(expected) * 12):
+        with one.result(seconds(60)) as connection:
+            for handshake in connection.handshakes:
+                reason = handshake.get("records-reason")
+                if reason is None:
+                    assert handshake["transmit"] == handshake["receive"] == expected[profile]
+                else:
+                    assert not asked and profile == "nic" and "same moment" in reason
+
+
 def test_of_another_namespace_s_sockets_it_is_not_known(pair, daemons, daemon, pki, file):
     """The shared daemon lives outside: it does not see that namespace's counters, and says so."""
     ours, theirs = pair.connected()

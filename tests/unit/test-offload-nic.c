@@ -101,7 +101,7 @@ static struct outcome described(const struct offload_nic *nic, enum config_versi
 
 static void what_no_device_takes_is_known_without_a_look(void **state)
 {
-	const struct offload_nic blind = {.statistics = -1};
+	const struct offload_nic blind = {.statistics = -1, .diag = -1};
 	struct outcome outcome;
 
 	(void)state;
@@ -120,7 +120,7 @@ static void what_no_device_takes_is_known_without_a_look(void **state)
 
 static void who_cannot_look_says_so(void **state)
 {
-	const struct offload_nic blind = {.statistics = -1};
+	const struct offload_nic blind = {.statistics = -1, .diag = -1};
 	struct outcome outcome = described(&blind, CONFIG_TLS12, CONFIG_AES_256_GCM, true);
 
 	(void)state;
