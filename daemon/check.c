@@ -431,21 +431,6 @@ static void check_kernel(struct report *report, const struct config_profile *pro
 		     profile->name, config_records_word(profile->records));
 }
 
-// What can never come to pass.
-static void check_zero_copy(struct report *report, const struct config_profile *profile)
-{
-	bool gcm = false;
-
-	for (size_t i = 0; i < profile->cipher_count; i++)
-		gcm = gcm || profile->ciphers[i] == CONFIG_AES_128_GCM ||
-		      profile->ciphers[i] == CONFIG_AES_256_GCM;
-	if (profile->zero_copy && (!gcm || profile->min_version == CONFIG_TLS13))
-		tell(report, WARNING,
-		     "[profile %s] zero-copy-sendfile = yes does nothing: NICs take TLS 1.2 with"
-		     " AES-GCM, and %s leaves that out",
-		     profile->name, gcm ? "min-version = TLS1.3" : "ciphers");
-}
-
 static void check_keyrings(struct report *report, const struct config_kernel *kernel)
 {
 	struct problem problem = {};
@@ -554,7 +539,6 @@ static void check_profiles(struct report *report, const struct config *config,
 		check_psk(report, profile);
 		check_raw_public_keys(report, profile, signer);
 		check_kernel(report, profile, &kernel);
-		check_zero_copy(report, profile);
 	}
 }
 

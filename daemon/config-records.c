@@ -24,15 +24,34 @@ const struct config_key config_records_keys[] = {
     {},
 };
 
+// What NICs take: offload-nic.c. No cipher was given: all are there.
+static bool nic_may_take(const struct config_profile *profile)
+{
+	bool gcm = profile->cipher_count == 0;
+
+	for (size_t i = 0; i < profile->cipher_count; i++)
+		gcm = gcm || profile->ciphers[i] == CONFIG_AES_128_GCM ||
+		      profile->ciphers[i] == CONFIG_AES_256_GCM;
+	return gcm && profile->min_version == CONFIG_TLS12;
+}
+
 int config_records_finish(struct config_reader *reader)
 {
 	const struct config_profile *profile = reader->profile;
 
-	if (profile->zero_copy && profile->records == CONFIG_RECORDS_RELAY)
+	if (!profile->zero_copy)
+		return 0;
+	if (profile->records == CONFIG_RECORDS_RELAY)
 		return config_problem_at(
 		    reader, profile->line,
 		    "[profile %s]: zero-copy-sendfile is for the kernel's records,"
 		    " and records = relay; remove one",
 		    profile->name);
+	if (!nic_may_take(profile))
+		return config_problem_at(
+		    reader, profile->line,
+		    "[profile %s]: zero-copy-sendfile would do nothing: NICs take TLS 1.2 with"
+		    " AES-GCM, which the profile's %s leave out",
+		    profile->name, profile->min_version == CONFIG_TLS12 ? "ciphers" : "versions");
 	return 0;
 }

@@ -121,19 +121,6 @@ static void warns_before_a_certificate_expires(void **state)
 	assert_line("warning ", "soon.test: expires soon, on");
 }
 
-static void warns_of_zero_copy_that_no_nic_can_make_true(void **state)
-{
-	(void)state;
-	check("[profile a]\nzero-copy-sendfile = yes\nmin-version = TLS1.3\n" SERVER("good"));
-	assert_line("warning ", "zero-copy-sendfile = yes does nothing");
-	assert_line("warning ", "min-version = TLS1.3 leaves that out");
-	check(
-	    "[profile a]\nzero-copy-sendfile = yes\nciphers = CHACHA20-POLY1305\n" SERVER("good"));
-	assert_line("warning ", "and ciphers leaves that out");
-	check("[profile a]\nzero-copy-sendfile = yes\n" SERVER("good"));
-	assert_null(strstr(output, "does nothing"));
-}
-
 static void tells_all_errors_in_one_run(void **state)
 {
 	(void)state;
@@ -179,7 +166,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(is_content_with_what_is_right),
 	    cmocka_unit_test(warns_before_a_certificate_expires),
-	    cmocka_unit_test(warns_of_zero_copy_that_no_nic_can_make_true),
 	    cmocka_unit_test(tells_all_errors_in_one_run),
 	    cmocka_unit_test(tells_a_broken_configuration),
 	    cmocka_unit_test(warns_of_what_is_insecure),

@@ -206,6 +206,12 @@ static void tells_file_line_and_the_nearest_word(void **state)
 	     ":3: [profile a]: early-data is for TLS 1.3, and max-version = TLS1.2"},
 	    {DAEMON "[profile a]\nrecords = relay\nzero-copy-sendfile = yes\n",
 	     ":3: [profile a]: zero-copy-sendfile is for the kernel's records, and records"},
+	    {DAEMON "[profile a]\nmin-version = TLS1.3\nzero-copy-sendfile = yes\n",
+	     ":3: [profile a]: zero-copy-sendfile would do nothing: NICs take TLS 1.2 with "
+	     "AES-GCM, which"
+	     " the profile's versions leave out"},
+	    {DAEMON "[profile a]\nciphers = CHACHA20-POLY1305\nzero-copy-sendfile = yes\n",
+	     "which the profile's ciphers leave out"},
 	    {DAEMON "[profile a]\nalpn-required = maybe\n", "known: yes or no"},
 	    {DAEMON "[profile a]\nalpn-required = yes\n", "needs \"alpn\""},
 	    {DAEMON "[profile a]\nalpn = 12345678901234567890123456789012\n", "too long"},
