@@ -3,6 +3,7 @@
 serial number comes back, and what is refused."""
 
 import os
+import re
 import socket
 import subprocess
 
@@ -18,6 +19,8 @@ from upcall import CLIENT, PSK, SERVER, Upcall, X509
 
 pytestmark = pytest.mark.usefixtures("kernel_records")
 
+# RFC 8446, 6: what the peer hears.
+HANDSHAKE_FAILURE, DECRYPT_ERROR, PROTOCOL_VERSION, UNKNOWN_PSK_IDENTITY = 40, 51, 70, 115
 KNOWS_SHA384 = tuple(map(int, gnutls_version().split("."))) >= (3, 8, 11)
 
 
@@ -81,7 +84,7 @@ def test_identities_of_every_length_are_whole(agent, ring, name):
 
 def test_a_key_of_sha384(agent, ring, covers):
     one = agent()
-    serial, _ = ring.add(nvme.identity(sha384=True))
+    serial, key = ring.add(nvme.identity(sha384=True))
     other, _ = ring.add(nvme.identity())
     if KNOWS_SHA384:
         assert both(ring, serial) == (("ok", serial), ("ok", serial))
@@ -94,6 +97,10 @@ def test_a_key_of_sha384(agent, ring, covers):
                                      keyring=ring.serial) as client:
         assert client.result()[0] == "ENOTSUP"
     assert "needs GnuTLS 3.8.11" in one.log()
+    assert served_by_kernel(ring, *openssl_psk(nvme.identity(sha384=True), key)) == \
+        (("ENOTSUP", 0), UNKNOWN_PSK_IDENTITY)
+    assert one.log().count("needs GnuTLS 3.8.11") == 2
+    assert both(ring, other) == (("ok", other), ("ok", other))
 
 
 def openssl_psk(name, key):
@@ -102,7 +109,8 @@ def openssl_psk(name, key):
 
 
 def served_by_kernel(ring, *arguments):
-    """What the kernel's server gets of openssl s_client with these arguments."""
+    """What the kernel's server gets of openssl s_client with these arguments, and the alert that openssl
+    gets (None: none)."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         peer = subprocess.Popen(["openssl", "s_client", "-connect",
                                  f"127.0.0.1:{listening.getsockname()[1]}", *arguments],
@@ -116,16 +124,18 @@ def served_by_kernel(ring, *arguments):
                     peer.stdin.write(b"over there\n")
                     peer.stdin.flush()
                     assert sock.recv(100) == b"over there\n"
-                return result
+            said = peer.communicate(timeout=seconds(20))[0].decode(errors="replace")
         finally:
             peer.kill()
-            peer.communicate()
+            peer.wait()
+    alert = re.search(r"SSL alert number (\d+)", said)
+    return result, alert and int(alert.group(1))
 
 
 def test_a_client_of_openssl(agent, ring):
     agent()
     serial, key = ring.add(nvme.identity())
-    assert served_by_kernel(ring, *openssl_psk(nvme.identity(), key)) == ("ok", serial)
+    assert served_by_kernel(ring, *openssl_psk(nvme.identity(), key)) == (("ok", serial), None)
 
 
 def test_a_server_of_openssl(agent, ring):
@@ -148,27 +158,29 @@ def test_a_server_of_openssl(agent, ring):
 def test_other_identities_are_refused(agent, ring, name):
     one = agent()
     _, key = ring.add(nvme.identity())
-    assert served_by_kernel(ring, *openssl_psk(name, key))[0] == "EACCES"
-    assert "which the keyring does not have" in one.log()
+    assert served_by_kernel(ring, *openssl_psk(name, key)) == (("EACCES", 0), UNKNOWN_PSK_IDENTITY)
+    wait_until(lambda: "which the keyring does not have" in one.log(), what="the sentence")
 
 
 def test_another_key_of_the_same_identity_is_refused(agent, ring):
     agent()
     ring.add(nvme.identity())
-    assert served_by_kernel(ring, *openssl_psk(nvme.identity(), os.urandom(32)))[0] == "EACCES"
+    assert served_by_kernel(ring, *openssl_psk(nvme.identity(), os.urandom(32))) == \
+        (("EACCES", 0), DECRYPT_ERROR)
 
 
 def test_a_client_without_a_key_is_refused(agent, ring):
     agent()
     ring.add(nvme.identity())
-    assert served_by_kernel(ring, "-tls1_3")[0] == "EACCES"
+    assert served_by_kernel(ring, "-tls1_3") == (("EACCES", 0), HANDSHAKE_FAILURE)
 
 
 def test_a_client_of_an_older_version_is_refused(agent, ring):
     agent()
     _, key = ring.add(nvme.identity())
-    assert served_by_kernel(ring, "-tls1_2", "-cipher", "ECDHE-PSK-CHACHA20-POLY1305:PSK-AES128-GCM-SHA256",
-                            "-psk_identity", nvme.identity(), "-psk", key.hex())[0] == "EACCES"
+    assert served_by_kernel(
+        ring, "-tls1_2", "-cipher", "ECDHE-PSK-CHACHA20-POLY1305:PSK-AES128-GCM-SHA256",
+        "-psk_identity", nvme.identity(), "-psk", key.hex()) == (("EACCES", 0), PROTOCOL_VERSION)
 
 
 def test_a_keyring_of_its_own_is_the_only_one(agent, ring):
@@ -177,12 +189,12 @@ def test_a_keyring_of_its_own_is_the_only_one(agent, ring):
     serial, key = ring.add(nvme.identity())
     other = int(nvme.keyctl("newring", "handshaked-test", "@u"))
     with nvme.Keyring(other) as own:
-        assert served_by_kernel(own, *openssl_psk(nvme.identity(), key))[0] == "EACCES"
-        assert "which the keyring does not have" in one.log()
+        assert served_by_kernel(own, *openssl_psk(nvme.identity(), key))[0][0] == "EACCES"
+        wait_until(lambda: "which the keyring does not have" in one.log(), what="the sentence")
         second, key = own.add(nvme.identity())
-        assert served_by_kernel(own, *openssl_psk(nvme.identity(), key)) == ("ok", second)
+        assert served_by_kernel(own, *openssl_psk(nvme.identity(), key))[0] == ("ok", second)
         # That one leaves nothing behind for the next.
-        assert served_by_kernel(ring, *openssl_psk(nvme.identity(), key))[0] == "EACCES"
+        assert served_by_kernel(ring, *openssl_psk(nvme.identity(), key))[0][0] == "EACCES"
         nvme.keyctl("clear", other)
         nvme.keyctl("unlink", other, "@u")
     # Without any, .nvme.
@@ -196,7 +208,7 @@ def test_a_revoked_key_serves_nobody(agent, ring):
     # By somebody who possesses it.
     nvme.keyctl("session", "-", "sh", "-c",
                 f"keyctl link {nvme.RING} @s && keyctl revoke {serial}")
-    assert served_by_kernel(ring, *openssl_psk(nvme.identity(), key))[0] == "EACCES"
+    assert served_by_kernel(ring, *openssl_psk(nvme.identity(), key))[0][0] == "EACCES"
     with pair() as (ours, _), Upcall(ours, CLIENT, PSK, "127.0.0.1", keyring=ring.serial,
                                      identities=[serial]) as client:
         assert client.result()[0] == "EACCES"
