@@ -54,7 +54,7 @@ static int read_namespace(struct config_reader *reader, const char *value)
 
 static int read_namespaces(struct config_reader *reader, const char *value)
 {
-	if (strcmp(value, "all") && strcmp(value, "named"))
+	if (strcmp(value, "all") != 0 && strcmp(value, "named") != 0)
 		return config_problem(reader,
 				      "namespaces = \"%s\": it is \"all\", or \"named\" for the"
 				      " daemon's own and those of \"namespace\"",

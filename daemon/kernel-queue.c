@@ -20,10 +20,10 @@ struct kernel_lane {
 };
 
 struct kernel_queue {
-	TAILQ_HEAD(, kernel_lane) turns; /* the first is next */
-	LIST_HEAD(, kernel_lane) lanes;
+	TAILQ_HEAD(kernel_turns, kernel_lane) turns; /* the first is next */
+	LIST_HEAD(kernel_lanes, kernel_lane) lanes;
 	struct kernel_pendings all;
-	LIST_HEAD(, kernel_pending) buckets[BUCKETS];
+	LIST_HEAD(kernel_bucket, kernel_pending) buckets[BUCKETS];
 	unsigned count;
 	unsigned total, own; /* own: what each lane has for itself */
 	unsigned common;     /* what is left for all */
@@ -45,12 +45,14 @@ struct kernel_queue *kernel_queue_new(void)
 
 void kernel_queue_free(struct kernel_queue *queue)
 {
-	struct kernel_pending *pending;
+	struct kernel_pending *pending, *next;
 
 	if (!queue)
 		return;
-	while ((pending = TAILQ_FIRST(&queue->all)))
+	for (pending = TAILQ_FIRST(&queue->all); pending; pending = next) {
+		next = TAILQ_NEXT(pending, all);
 		kernel_queue_remove(queue, pending);
+	}
 	free(queue);
 }
 

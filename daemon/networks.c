@@ -170,8 +170,8 @@ static void networks_look(struct networks *networks)
 		network_look(networks, networks->config->namespaces[i]);
 	if (networks->config && networks->config->namespaces_all)
 		networks_look_at_all(networks);
-	TAILQ_FOREACH(network, &networks->list, entry)
-	{
+	for (network = TAILQ_FIRST(&networks->list); network;
+	     network = TAILQ_NEXT(network, entry)) {
 		if (network->upcall && network->leaving == network->seen) {
 			network_hear(networks, network, network->seen);
 			/* What waits in the kernel is still served. */
@@ -347,12 +347,14 @@ int networks_new(struct networks **ret_networks, struct problem *problem)
 
 void networks_free(struct networks *networks)
 {
-	struct network *network;
+	struct network *network, *next;
 
 	if (!networks)
 		return;
-	while ((network = TAILQ_FIRST(&networks->list)))
+	for (network = TAILQ_FIRST(&networks->list); network; network = next) {
+		next = TAILQ_NEXT(network, entry);
 		network_free(networks, network);
+	}
 	network_tally_free(networks->tally);
 	if (networks->events >= 0)
 		close(networks->events);
