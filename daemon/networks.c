@@ -164,8 +164,9 @@ static void networks_look(struct networks *networks)
 {
 	struct network *network;
 
-	TAILQ_FOREACH(network, &networks->list, entry)
-	network->seen = !network->name;
+	for (network = TAILQ_FIRST(&networks->list); network;
+	     network = TAILQ_NEXT(network, entry))
+		network->seen = !network->name;
 	for (size_t i = 0; networks->config && i < networks->config->namespace_count; i++)
 		network_look(networks, networks->config->namespaces[i]);
 	if (networks->config && networks->config->namespaces_all)
