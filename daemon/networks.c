@@ -164,8 +164,7 @@ static void networks_look(struct networks *networks)
 {
 	struct network *network;
 
-	for (network = TAILQ_FIRST(&networks->list); network;
-	     network = TAILQ_NEXT(network, entry))
+	for (network = TAILQ_FIRST(&networks->list); network; network = TAILQ_NEXT(network, entry))
 		network->seen = !network->name;
 	for (size_t i = 0; networks->config && i < networks->config->namespace_count; i++)
 		network_look(networks, networks->config->namespaces[i]);
