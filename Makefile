@@ -30,7 +30,7 @@ SYSTEMD := -DHAVE_SYSTEMD
 endif
 
 # The signer signs RSA and ECDSA with it, several times faster.
-ifeq ($(call have,libcrypto),yes)
+ifeq ($(call have,"libcrypto >= 3.0"),yes)
 DAEMON_PACKAGES += libcrypto
 OPENSSL := -DHAVE_OPENSSL
 endif

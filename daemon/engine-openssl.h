@@ -4,18 +4,15 @@
 #ifndef ENGINE_OPENSSL_H
 #define ENGINE_OPENSSL_H
 
-#include <gnutls/gnutls.h>
+#include <gnutls/abstract.h>
 #include <stdbool.h>
-#include <stddef.h>
 
 struct engine_key;
 
 bool engine_openssl_is_there(void);
-/* A key from PEM text, as GnuTLS has read it already. NULL: it is of no kind that is served here, or there
- * is no libcrypto. */
-struct engine_key *engine_key_new(const char *text, size_t size);
-/* Whether its public key is this one (SubjectPublicKeyInfo, DER): a file may have several keys. */
-bool engine_key_fits(const struct engine_key *key, const unsigned char *der, size_t size);
+/* The same key as GnuTLS has it, in memory. NULL: it is of no kind that is served here, or there is no
+ * libcrypto. */
+struct engine_key *engine_key_new(gnutls_privkey_t handle);
 void engine_key_free(struct engine_key *key);
 /* Signs a hash; with GNUTLS_SIGN_RSA_RAW, a DigestInfo. From any thread. 0, or a GnuTLS error:
  * GNUTLS_E_UNIMPLEMENTED_FEATURE, nothing is known of such an algorithm here. */

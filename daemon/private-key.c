@@ -108,7 +108,7 @@ static int file_load(struct private_key *key, const char *path, bool engine,
 	if (error == 0)
 		error = file_import(key, &file, path, report);
 	if (error == 0 && engine)
-		key->engine = engine_key_new(file.data, file.size);
+		key->engine = engine_key_new(key->handle);
 	file_done(&file);
 	return error;
 }
@@ -155,10 +155,6 @@ static int public_tell(struct private_key *key, const char *source, struct signe
 	if (error == 0) {
 		memcpy(report->public_key, der.data, der.size);
 		report->public_size = der.size;
-		if (key->engine && !engine_key_fits(key->engine, der.data, der.size)) {
-			engine_key_free(key->engine);
-			key->engine = NULL;
-		}
 	}
 	gnutls_free(der.data);
 	if (public)
