@@ -13,6 +13,8 @@
 
 #include "handshake-protocol.h"
 
+enum { DN_SIZE = 1024 }; /* bytes of a name as text */
+
 /* RFC 4514, 2.4: what cannot be shown stands as a backslash and two digits. GnuTLS does this for the
  * special characters; what is left are control bytes. Nothing at all is shown of what does not fit. */
 static void dn_copy(char *text, size_t size, const gnutls_datum_t *dn)
@@ -35,18 +37,18 @@ static void dn_copy(char *text, size_t size, const gnutls_datum_t *dn)
 	text[length] = '\0';
 }
 
-static void subject_read(gnutls_x509_crt_t certificate, struct identity *identity)
+/* "" where it cannot be shown, NULL where there is no memory. */
+static char *dn_read(gnutls_x509_crt_t certificate,
+		     int (*get)(gnutls_x509_crt_t, gnutls_datum_t *, unsigned))
 {
+	char text[DN_SIZE] = "";
 	gnutls_datum_t dn;
 
-	if (gnutls_x509_crt_get_dn3(certificate, &dn, 0) == 0) {
-		dn_copy(identity->subject, sizeof(identity->subject), &dn);
+	if (get(certificate, &dn, 0) == 0) {
+		dn_copy(text, sizeof(text), &dn);
 		gnutls_free(dn.data);
 	}
-	if (gnutls_x509_crt_get_issuer_dn3(certificate, &dn, 0) == 0) {
-		dn_copy(identity->issuer, sizeof(identity->issuer), &dn);
-		gnutls_free(dn.data);
-	}
+	return strdup(text);
 }
 
 static int sha256_read(const gnutls_datum_t *der, struct identity *identity)
@@ -109,7 +111,6 @@ static int names_read(gnutls_x509_crt_t certificate, struct identity *identity)
 {
 	size_t cost = 0;
 
-	/* Most handshakes see no certificate: so many names have no place in the memory of each. */
 	identity->names = calloc(IDENTITY_NAMES_MAX, sizeof(identity->names[0]));
 	if (identity->names == NULL)
 		return GNUTLS_E_MEMORY_ERROR;
@@ -190,9 +191,13 @@ int identity_read(const gnutls_datum_t *chain, unsigned count, struct identity *
 	if (error == 0)
 		error = sha256_read(&chain[0], ret_identity);
 	if (error == 0) {
-		subject_read(certificate, ret_identity);
-		error = names_read(certificate, ret_identity);
+		ret_identity->subject = dn_read(certificate, gnutls_x509_crt_get_dn3);
+		ret_identity->issuer = dn_read(certificate, gnutls_x509_crt_get_issuer_dn3);
+		if (ret_identity->subject == NULL || ret_identity->issuer == NULL)
+			error = GNUTLS_E_MEMORY_ERROR;
 	}
+	if (error == 0)
+		error = names_read(certificate, ret_identity);
 	if (error == 0) {
 		ret_identity->chain = chain_read(chain, count);
 		ret_identity->present = true;

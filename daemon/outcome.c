@@ -27,8 +27,11 @@ void outcome_init(struct outcome *outcome)
 
 void identity_done(struct identity *identity)
 {
+	free(identity->subject);
+	free(identity->issuer);
 	free(identity->names);
 	free(identity->chain);
+	identity->subject = identity->issuer = NULL;
 	identity->names = NULL;
 	identity->name_count = 0;
 	identity->chain = NULL;

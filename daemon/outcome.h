@@ -50,12 +50,13 @@ struct failure {
 enum { IDENTITY_NAMES_MAX = 32, IDENTITY_NAME_SIZE = 264 };
 enum { TOKEN_TEXT_SIZE = 320 }; /* bytes of a sealed token with its NUL; see key-token.h */
 
-/* The peer's certificate. Empty strings where there is none. */
+/* The peer's certificate. NULL and empty strings where there is none: most handshakes see no certificate, so
+ * that what is large is not part of each one's memory. */
 struct identity {
 	bool present;
 	bool authenticated; /* verified against the profile's trust */
-	char subject[1024];
-	char issuer[1024];
+	char *subject; /* owned */
+	char *issuer;  /* owned */
 	char sha256[65];
 	char public_key_sha256[65]; /* of a raw public key, which is shown without a certificate */
 	char (*names)[IDENTITY_NAME_SIZE]; /* "dns:…", "ip:…", "email:…", "uri:…"; owned */

@@ -176,8 +176,7 @@ static void engine_note(void *context, struct outcome *outcome)
 	engine->outcome = *outcome;
 	outcome->relay_fd = -1;
 	outcome->relay_state_fd = -1;
-	outcome->identity.chain = NULL;
-	outcome->identity.names = NULL;
+	memset(&outcome->identity, 0, sizeof(outcome->identity)); /* taken */
 	clock_gettime(CLOCK_MONOTONIC, &engine->ended_at);
 	event_base_loopbreak(engine->surroundings.base);
 }

@@ -167,10 +167,11 @@ static void leaves_out_names_that_would_deceive(void **state)
 static void escapes_a_subject(void **state)
 {
 	struct made *made = *state;
-	const char *subject = made->identity.subject;
+	const char *subject;
 
 	set_common_name(made, "one\nline+two\x7f", 13);
 	read_made(made);
+	subject = made->identity.subject;
 	assert_null(strchr(subject, '\n'));
 	assert_null(strchr(subject, '\x7f'));
 	assert_string_equal(subject, "CN=one\\0Aline\\+two\\7F");

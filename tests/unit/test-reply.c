@@ -228,8 +228,11 @@ static void a_certificate_with_too_many_names_still_fits(void **state)
 	(void)state;
 	outcome_establish();
 	outcome.identity.present = true;
-	memset(outcome.identity.subject, 1, sizeof(outcome.identity.subject) - 1);
-	memset(outcome.identity.issuer, 1, sizeof(outcome.identity.issuer) - 1);
+	outcome.identity.subject = calloc(1, 1024);
+	outcome.identity.issuer = calloc(1, 1024);
+	assert_true(outcome.identity.subject && outcome.identity.issuer);
+	memset(outcome.identity.subject, 1, 1023);
+	memset(outcome.identity.issuer, 1, 1023);
 	outcome.identity.names = calloc(IDENTITY_NAMES_MAX, sizeof(outcome.identity.names[0]));
 	assert_non_null(outcome.identity.names);
 	outcome.identity.name_count = IDENTITY_NAMES_MAX;
