@@ -252,7 +252,7 @@ int private_key_import(const void *bytes, size_t size, enum config_signer_engine
 		file.data[file.size] = '\0';
 		r = file_import(key, &file, "of the request", report);
 		if (r == 0 && engine != CONFIG_ENGINE_GNUTLS)
-			key->engine = engine_key_new(file.data, file.size);
+			key->engine = engine_key_new(key->handle);
 	} else if (r == 0) {
 		r = problem_set(&report->problem, "out of memory");
 	}
