@@ -23,8 +23,14 @@
 
 enum { HINTS_MAX = 4096 }; // names of authorities, over all groups: each has a copy
 
+// The chain lies in the form that a credentials object takes, made and left behind when the pair is read: ten
+// thousand parsed certificates freed in the end would leave the heap of each worker full of holes.
 struct pair {
-	struct certificates chain;
+	gnutls_pcert_st *chain; // until a credentials object has taken what they refer to
+	gnutls_datum_t *raw;    // DER, for others
+	unsigned count;
+	bool taken;
+	int kind; // gnutls_pk_algorithm_t
 	struct signer_key *key;
 	struct staple *staple; // NULL: none
 	time_t expires;
@@ -42,23 +48,69 @@ struct credentials {
 	gnutls_dh_params_t dh;  // of the server's; NULL: no finite fields
 };
 
-static int pair_read(struct pair *pair, const struct config_certificate *config,
-		     const struct trust *trust, struct signer *signer, struct problem *problem)
+static int pair_keep(struct pair *pair, const struct certificates *chain, struct problem *problem)
+{
+	pair->chain = calloc(chain->count, sizeof(*pair->chain));
+	pair->raw = calloc(chain->count, sizeof(*pair->raw));
+	if (!pair->chain || !pair->raw)
+		return problem_set(problem, "out of memory");
+	for (; pair->count < chain->count; pair->count++) {
+		gnutls_pcert_st *kept = &pair->chain[pair->count];
+		int error = gnutls_pcert_import_x509(kept, chain->items[pair->count], 0);
+
+		if (error < 0)
+			return problem_set(problem, "the certificates cannot be used: %s",
+					   gnutls_strerror(error));
+		pair->raw[pair->count] = kept->cert;
+	}
+	pair->kind = gnutls_x509_crt_get_pk_algorithm(chain->items[0], NULL);
+	pair->expires = gnutls_x509_crt_get_expiration_time(chain->items[0]);
+	return 0;
+}
+
+static int pair_take(struct pair *pair, const struct certificates *chain,
+		     const struct config_certificate *config, const struct trust *trust,
+		     struct signer *signer, struct problem *problem)
 {
 	char name[256];
 
-	if (certificate_chain_read(config->certificate, &pair->chain, problem) < 0 ||
-	    signer_key_load(signer, config->private_key, config->pin_file, &pair->key, problem) < 0)
+	if (signer_key_load(signer, config->private_key, config->pin_file, &pair->key, problem) < 0)
 		return -1;
-	if (!signer_key_matches(pair->key, pair->chain.items[0]))
+	if (!signer_key_matches(pair->key, chain->items[0]))
 		return problem_set(problem,
 				   "private-key \"%s\" is not the key of certificate \"%s\" (%s)",
 				   config->private_key, config->certificate,
-				   certificate_name(pair->chain.items[0], name, sizeof(name)));
-	pair->expires = gnutls_x509_crt_get_expiration_time(pair->chain.items[0]);
-	return config->staple
-		   ? staple_read(config->staple, &pair->chain, trust, &pair->staple, problem)
-		   : 0;
+				   certificate_name(chain->items[0], name, sizeof(name)));
+	if (config->staple && staple_read(config->staple, chain, trust, &pair->staple, problem) < 0)
+		return -1;
+	return pair_keep(pair, chain, problem);
+}
+
+static int pair_read(struct credentials *credentials, const struct config_certificate *config,
+		     const struct trust *trust, struct signer *signer, struct problem *problem)
+{
+	struct pair *pair = &credentials->pairs[credentials->pair_count++];
+	struct certificates chain;
+	int r;
+
+	if (certificate_chain_read(config->certificate, &chain, problem) < 0)
+		return -1;
+	r = pair_take(pair, &chain, config, trust, signer, problem);
+	if (r == 0 &&
+	    server_names_add(credentials->names, chain.items[0], credentials->pair_count - 1) < 0)
+		r = problem_set(problem, "out of memory");
+	certificates_done(&chain);
+	return r;
+}
+
+static void pair_done(struct pair *pair)
+{
+	for (unsigned i = 0; i < pair->count && !pair->taken; i++)
+		gnutls_pcert_deinit(&pair->chain[i]);
+	free(pair->chain);
+	free(pair->raw);
+	signer_key_free(pair->key);
+	staple_free(pair->staple);
 }
 
 static int pairs_read(struct credentials *credentials, const struct certificate_list *list,
@@ -68,19 +120,15 @@ static int pairs_read(struct credentials *credentials, const struct certificate_
 	credentials->names = server_names_new();
 	if (!credentials->pairs || !credentials->names)
 		return problem_set(problem, "out of memory");
-	for (unsigned i = 0; i < list->count; i++) {
-		struct pair *pair = &credentials->pairs[credentials->pair_count++];
-
-		if (pair_read(pair, &list->items[i], trust, signer, problem) < 0)
+	for (unsigned i = 0; i < list->count; i++)
+		if (pair_read(credentials, &list->items[i], trust, signer, problem) < 0)
 			return -1;
-		if (server_names_add(credentials->names, pair->chain.items[0], i) < 0)
-			return problem_set(problem, "out of memory");
-	}
 	return server_names_finish(credentials->names) < 0 ? problem_set(problem, "out of memory")
 							   : 0;
 }
 
-static int pair_give(gnutls_certificate_credentials_t credentials, const struct pair *pair)
+// Nearly all pairs serve in one object alone.
+static int pair_give(gnutls_certificate_credentials_t credentials, struct pair *pair)
 {
 	gnutls_pcert_st list[CERTIFICATE_CHAIN_MAX];
 	gnutls_privkey_t handle = NULL;
@@ -88,8 +136,14 @@ static int pair_give(gnutls_certificate_credentials_t credentials, const struct 
 	int error;
 
 	error = signer_key_handle(pair->key, &handle);
-	while (error == 0 && count < pair->chain.count) {
-		error = gnutls_pcert_import_x509(&list[count], pair->chain.items[count], 0);
+	if (error == 0 && !pair->taken) {
+		pair->taken = true;
+		return gnutls_certificate_set_key(credentials, NULL, 0, pair->chain,
+						  (int)pair->count, handle);
+	}
+	while (error == 0 && count < pair->count) {
+		error = gnutls_pcert_import_x509_raw(&list[count], &pair->raw[count],
+						     GNUTLS_X509_FMT_DER, 0);
 		count += error == 0;
 	}
 	if (error < 0) {
@@ -130,7 +184,7 @@ static int group_new(const struct credentials *credentials, const unsigned *numb
 	// The keys were compared already, and GnuTLS would have the signer sign for each.
 	gnutls_certificate_set_flags(group, GNUTLS_CERTIFICATE_SKIP_KEY_CERT_MATCH);
 	for (unsigned i = 0; error >= 0 && i < count; i++) {
-		const struct pair *pair = &credentials->pairs[numbers[i]];
+		struct pair *pair = &credentials->pairs[numbers[i]];
 
 		error = pair_give(group, pair);
 		if (error >= 0 && pair->staple)
@@ -160,8 +214,7 @@ static unsigned defaults_choose(const struct credentials *credentials, unsigned 
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < credentials->pair_count && count < most; i++) {
-		int kind =
-		    gnutls_x509_crt_get_pk_algorithm(credentials->pairs[i].chain.items[0], NULL);
+		int kind = credentials->pairs[i].kind;
 		unsigned known = 0;
 
 		while (known < count && kinds[known] != kind)
@@ -248,9 +301,6 @@ int credentials_new(const struct config_profile *config, const struct trust *tru
 		goto fail;
 	if ((config->roles & CONFIG_ROLE_CLIENT) && client_make(credentials, problem) < 0)
 		goto fail;
-	// The groups have their own copies. Keys are only referred to, and stay.
-	for (unsigned i = 0; i < credentials->pair_count; i++)
-		certificates_done(&credentials->pairs[i].chain);
 	certificate_list_done(&list);
 	*ret_credentials = credentials;
 	return 0;
@@ -275,11 +325,8 @@ void credentials_free(struct credentials *credentials)
 		gnutls_dh_params_deinit(credentials->dh);
 	server_names_free(credentials->names);
 	signer_key_free(credentials->raw);
-	for (unsigned i = 0; i < credentials->pair_count; i++) {
-		certificates_done(&credentials->pairs[i].chain);
-		signer_key_free(credentials->pairs[i].key);
-		staple_free(credentials->pairs[i].staple);
-	}
+	for (unsigned i = 0; i < credentials->pair_count; i++)
+		pair_done(&credentials->pairs[i]);
 	free(credentials->pairs);
 	free(credentials);
 }

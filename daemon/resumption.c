@@ -172,6 +172,13 @@ static int key_choose(const struct session *session, uint8_t ret_key[TICKET_KEY_
 	return error < 0 ? GNUTLS_E_INTERNAL_ERROR : 0;
 }
 
+/* Whether the client could use a session, one that it has or one that it is given now: TLS 1.3 has it say so
+ * (RFC 8446, 4.2.9). For one that does not, nothing is derived. */
+static bool client_resumes(const struct hello *hello)
+{
+	return !hello->tls13 || hello->psk_dhe || hello->ticket_count > 0;
+}
+
 int resumption_hello(struct session *session)
 {
 	struct resumption *resumption = &session->resumption;
@@ -179,7 +186,7 @@ int resumption_hello(struct session *session)
 	gnutls_datum_t datum = {key, sizeof(key)};
 	int error;
 
-	if (!resumption->enabled)
+	if (!resumption->enabled || (!resumption->bound && !client_resumes(&session->hello)))
 		return 0;
 	if (resumption_context(session->decision, session->hello.server_name, session->early.alpn,
 			       context) < 0)

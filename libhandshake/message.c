@@ -120,10 +120,12 @@ void message_add(struct message_writer *writer, const char *key, const char *val
 
 void message_add_number(struct message_writer *writer, const char *key, uint64_t value)
 {
-	char digits[24];
+	char digits[24], *first = digits + sizeof(digits);
 
-	snprintf(digits, sizeof(digits), "%llu", (unsigned long long)value);
-	message_add(writer, key, digits);
+	do
+		*--first = (char)('0' + value % 10);
+	while ((value /= 10) > 0);
+	message_add_bytes(writer, key, first, (size_t)(digits + sizeof(digits) - first));
 }
 
 int message_send(int fd, const struct message_writer *writer, const int *fds, size_t fd_count)
