@@ -103,6 +103,17 @@ static bool signs(const struct signer_lent *lent, const struct pki_entity *entit
 	return good;
 }
 
+/* To forget is a word that nobody answers: what another thread of the signer takes up meanwhile still signs. */
+static bool is_forgotten(const struct signer_lent *lent, const struct pki_entity *entity)
+{
+	for (int waited = 0; waited < 5000; waited += 5) {
+		if (!signs(lent, entity))
+			return true;
+		usleep(5000);
+	}
+	return false;
+}
+
 static void signs_until_it_is_forgotten(void **state)
 {
 	struct signer_lent one = lend(ecdsa, GNUTLS_X509_FMT_DER);
@@ -113,7 +124,7 @@ static void signs_until_it_is_forgotten(void **state)
 	assert_true(signs(&one, ecdsa));
 	assert_true(signs(&two, rsa));
 	signer_forget_lent(signer, one.number);
-	assert_false(signs(&one, ecdsa));
+	assert_true(is_forgotten(&one, ecdsa));
 	assert_true(signs(&two, rsa));
 	/* Its place is another's now, its number nobody's. */
 	three = lend(ecdsa, GNUTLS_X509_FMT_DER);
