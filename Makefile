@@ -55,7 +55,8 @@ packages = $(shell $(PKG_CONFIG) $(1) $(2))
 LIBRARY := $(patsubst %.c,$(B)/obj/%.o,$(wildcard libhandshake/*.c))
 DAEMON := $(patsubst %.c,$(B)/obj/%.o,$(wildcard daemon/*.c)) $(B)/obj/libhandshake/message.o
 TOOLS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/*.c)) $(B)/obj/libhandshake/message.o
-PERF := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/perf/*.c) tools/options.c)
+PERF := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/perf/*.c) tools/options.c tools/daemon-status.c \
+	libhandshake/message.c)
 UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.c))
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz-*.c))
@@ -127,7 +128,7 @@ links = $(addprefix $(B)/obj/,$(shell sed -n 's|^/\* links: *\(.*\) \*/.*|\1|p' 
 define unit_rule
 $(B)/unit/$(1): $(B)/obj/tests/unit/$(1).o $(call links,$(1)) $(B)/obj/daemon.a
 	@mkdir -p $$(@D); echo "  LD $$@"
-	$(Q)$(CC) -o $$@ $$^ $$(ALL_LDFLAGS) $$(call packages,--libs,$(DAEMON_PACKAGES) cmocka jansson) -lpthread
+	$(Q)$(CC) -o $$@ $$^ $$(ALL_LDFLAGS) $$(call packages,--libs,$(DAEMON_PACKAGES) cmocka jansson) -lm -lpthread
 endef
 $(foreach t,$(notdir $(UNITS)),$(eval $(call unit_rule,$(t))))
 

@@ -20,7 +20,7 @@ _handshake()
 	fi
 	if [[ $subcommand == perf ]]; then
 		if ((COMP_CWORD == 2)); then
-			mapfile -t COMPREPLY < <(compgen -W 'rate --help' -- "$word")
+			mapfile -t COMPREPLY < <(compgen -W 'rate throughput --help' -- "$word")
 			return
 		fi
 		subcommand=${COMP_WORDS[2]}
@@ -42,7 +42,7 @@ _handshake()
 		return
 		;;
 	--kinds)
-		mapfile -t COMPREPLY < <(compgen -W 'full resumed mutual' -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W 'full resumed mutual early-data post-quantum' -- "$word")
 		return
 		;;
 	--until)
@@ -53,18 +53,36 @@ _handshake()
 		mapfile -t COMPREPLY < <(compgen -W '1.3 1.2' -- "$word")
 		return
 		;;
-	--target)
+	--paths)
+		mapfile -t COMPREPLY < <(compgen -W \
+			'plain gnutls relay kernel-write kernel-sendfile kernel-zerocopy' -- "$word")
+		return
+		;;
+	--direction)
+		mapfile -t COMPREPLY < <(compgen -W 'down up' -- "$word")
+		return
+		;;
+	--by)
+		mapfile -t COMPREPLY < <(compgen -W 'gnutls listen handshake' -- "$word")
+		return
+		;;
+	--key)
+		mapfile -t COMPREPLY < <(compgen -W 'ecdsa rsa' -- "$word")
+		return
+		;;
+	--target | --client)
 		mapfile -t COMPREPLY < <(compgen -A hostname -S : -- "$word")
 		compopt -o nospace
 		return
 		;;
-	--socket | --log | --svg | --certificate | --private-key)
+	--socket | --log | --svg | --plot | --certificate | --private-key)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
 	--records)
-		mapfile -t COMPREPLY < <(compgen -W 'kernel relay' -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W "kernel relay$([[ ${COMP_WORDS[1]} == perf ]] &&
+			echo ' auto')" -- "$word")
 		return
 		;;
 	--profile)
@@ -77,7 +95,7 @@ _handshake()
 		;;
 	--listen | --timeout | --timeout-ms | --update-after | --psk-identity | --peer-name | --watch | --peer | --count | \
 		--name | --cipher | --priorities | --at-once | --runs | --seconds | --handshakes | --warm-up | \
-		--threads | --silent | --pids)
+		--threads | --server | --sizes | --streams | --workers | --silent | --pids)
 		return
 		;;
 	esac
@@ -103,9 +121,14 @@ _handshake()
 		options='--json --watch --socket --help'
 		;;
 	rate)
-		options='--target --name --kinds --tls --cipher --priorities --certificate --private-key
-			--at-once --runs --seconds --handshakes --warm-up --threads --silent --until --timeout
-			--pids --json --quiet --help'
+		options='--server --client --target --by --key --records --workers --kinds --tls --cipher
+			--name --priorities --certificate --private-key --until --pids
+			--at-once --runs --seconds --handshakes --warm-up --threads --silent --timeout
+			--json --plot --quiet --help'
+		;;
+	throughput)
+		options='--server --client --paths --sizes --streams --direction --key --tls --cipher --discard
+			--crossover --runs --seconds --warm-up --json --plot --quiet --help'
 		;;
 	doctor)
 		options='--json --socket --help'

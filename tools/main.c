@@ -18,7 +18,7 @@ static const struct subcommand {
     {"connect", connect_main, "connect standard input and output to a TLS server"},
     {"trace", trace_main, "draw the handshakes of all programs as they end"},
     {"status", status_main, "show the daemon's state and counters"},
-    {"perf", perf_main, "measure handshake rates, beside the TLS library alone"},
+    {"perf", perf_main, "measure handshakes and throughput, beside the TLS library alone"},
     {"doctor", doctor_main, "tell what this kernel and this machine's library can do"},
 };
 

@@ -147,3 +147,20 @@ int cpu_parts_read(const struct cpu_parts *parts, struct cpu_reading *ret_readin
 	*ret_reading = reading;
 	return 0;
 }
+
+void cpu_reading_difference(const json_t *before, const json_t *after, struct cpu_reading *ret)
+{
+	static const char *const names[] = {"program", "supervisor", "worker", "signer", "relay"};
+
+	*ret = (struct cpu_reading){.count = 0};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const json_t *value = json_object_get(after, names[i]);
+
+		if (!value)
+			continue;
+		ret->names[ret->count] = names[i];
+		ret->seconds[ret->count] =
+		    json_real_value(value) - json_real_value(json_object_get(before, names[i]));
+		ret->sum += ret->seconds[ret->count++];
+	}
+}

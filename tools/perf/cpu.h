@@ -3,6 +3,7 @@
 #ifndef PERF_CPU_H
 #define PERF_CPU_H
 
+#include <jansson.h>
 #include <sys/types.h>
 
 /* Seconds on a clock that only runs forwards. */
@@ -34,5 +35,7 @@ void cpu_parts_add_daemon(struct cpu_parts *parts, pid_t supervisor);
 int cpu_parts_add_list(struct cpu_parts *parts, const char *list, const char *name);
 /* 0, or -1: one of the processes is gone. */
 int cpu_parts_read(const struct cpu_parts *parts, struct cpu_reading *ret_reading);
+/* What lies between two readings that came as JSON from the server's end. */
+void cpu_reading_difference(const json_t *before, const json_t *after, struct cpu_reading *ret);
 
 #endif

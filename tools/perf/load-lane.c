@@ -46,7 +46,7 @@ static void slot_release(struct lane_slot *slot)
 static void slot_fail(struct lane *lane, struct lane_slot *slot)
 {
 	/* In the warm-up too: it shows what else could not be told. */
-	if (lane->shared->phase != LOAD_ENDING) {
+	if (lane->shared->phase < LOAD_COUNTED) {
 		lane->failed++;
 		lane->shared->failed_in_a_row++;
 	}
@@ -116,7 +116,7 @@ static void slot_start(struct lane *lane, struct lane_slot *slot)
 {
 	int error;
 
-	slot->complete = false;
+	slot->complete = slot->provided = false;
 	slot->began = clock_seconds();
 	if (slot_connect(lane, slot) < 0) {
 		slot_fail(lane, slot);
@@ -152,12 +152,7 @@ static void slot_end(struct lane *lane, struct lane_slot *slot)
 	const struct load_settings *settings = shared->settings;
 	bool resumed = gnutls_session_is_resumed(slot->session) != 0;
 	unsigned flags = gnutls_session_get_flags(slot->session);
-	gnutls_datum_t next = {NULL, 0};
 
-	if (settings->resume && gnutls_session_get_data2(slot->session, &next) == 0) {
-		gnutls_free(slot->ticket.data);
-		slot->ticket = next;
-	}
 	shared->failed_in_a_row = 0;
 	if (shared->phase == LOAD_COUNTING) {
 		if (samples_add(&lane->latencies, (clock_seconds() - slot->began) * 1e6) < 0)
@@ -177,12 +172,6 @@ static void slot_end(struct lane *lane, struct lane_slot *slot)
 		slot_start(lane, slot);
 }
 
-static bool has_ticket(gnutls_session_t session)
-{
-	return gnutls_protocol_get_version(session) != GNUTLS_TLS1_3 ||
-	       (gnutls_session_get_flags(session) & GNUTLS_SFLAGS_SESSION_TICKET) != 0;
-}
-
 /* After a ticket GnuTLS says EAGAIN whatever more there is; the event loop would not say so again. */
 static bool has_more(int fd)
 {
@@ -191,23 +180,42 @@ static bool has_more(int fd)
 	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
 }
 
+/* The ticket for the next connection, as soon as it is there: after an end without close_notify GnuTLS gives
+ * none. True: this connection needs to wait for none. */
+static bool slot_take_ticket(const struct load_settings *settings, struct lane_slot *slot)
+{
+	gnutls_datum_t ticket;
+
+	if (!settings->resume || slot->provided)
+		return true;
+	if (gnutls_protocol_get_version(slot->session) == GNUTLS_TLS1_3 &&
+	    !(gnutls_session_get_flags(slot->session) & GNUTLS_SFLAGS_SESSION_TICKET))
+		return false;
+	if (gnutls_session_get_data2(slot->session, &ticket) < 0)
+		return false;
+	gnutls_free(slot->ticket.data);
+	slot->ticket = ticket;
+	slot->provided = true;
+	return true;
+}
+
 /* Reads what comes behind the handshake: tickets, what a server has to say, its end. */
 static void slot_drain(struct lane *lane, struct lane_slot *slot)
 {
 	const struct load_settings *settings = lane->shared->settings;
+	bool until_handshake = settings->end == LOAD_UNTIL_HANDSHAKE;
 	char bytes[4096];
 	ssize_t got;
 
-	if (settings->end == LOAD_UNTIL_HANDSHAKE &&
-	    (!settings->resume || has_ticket(slot->session))) {
-		slot_end(lane, slot);
-		return;
-	}
-	do
+	do {
+		if (slot_take_ticket(settings, slot) && until_handshake) {
+			slot_end(lane, slot);
+			return;
+		}
 		got = gnutls_record_recv(slot->session, bytes, sizeof(bytes));
-	while (got > 0 || got == GNUTLS_E_INTERRUPTED ||
-	       (got == GNUTLS_E_AGAIN && has_more(slot->fd)));
-	if (settings->end == LOAD_UNTIL_HANDSHAKE && has_ticket(slot->session)) {
+	} while (got > 0 || got == GNUTLS_E_INTERRUPTED ||
+		 (got == GNUTLS_E_AGAIN && has_more(slot->fd)));
+	if (slot_take_ticket(settings, slot) && until_handshake) {
 		slot_end(lane, slot);
 		return;
 	}

@@ -8,7 +8,7 @@
 
 #include "load.h"
 
-enum load_phase { LOAD_WARMING, LOAD_COUNTING, LOAD_ENDING };
+enum load_phase { LOAD_WARMING, LOAD_COUNTING, LOAD_COUNTED, LOAD_ENDING };
 
 struct load_shared {
 	const struct load_settings *settings;
@@ -29,7 +29,7 @@ struct lane_slot {
 	bool complete; /* the handshake is; its end is awaited */
 	bool resuming; /* this connection offers a ticket */
 	bool active;   /* has been counted as such */
-	bool first;    /* takes no ticket yet, so says nothing of resumption */
+	bool provided; /* has a ticket for the next one */
 	double began;
 };
 

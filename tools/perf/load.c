@@ -20,7 +20,7 @@
 enum {
 	LOOK_NS = 2000000,      /* how often the threads are looked at */
 	ACTIVE_TIMEOUT = 60,    /* seconds until all must be active */
-	FAILURES_IN_A_ROW = 50, /* and as many as there are connections: it does not work */
+	FAILURES_IN_A_ROW = 20, /* and as many as there are connections: it does not work */
 };
 
 static void look_pause(void)
@@ -82,7 +82,8 @@ static struct lane *lanes_new(struct load_shared *shared, unsigned count)
 		lanes[i].shared = shared;
 		lanes[i].slot_count = slots / count + (i < slots % count);
 		lanes[i].epoll = epoll_create1(EPOLL_CLOEXEC);
-		lanes[i].slots = calloc(lanes[i].slot_count, sizeof(*lanes[i].slots));
+		/* There are as many threads as connections at most: each has one. */
+		lanes[i].slots = calloc((size_t)lanes[i].slot_count + 1, sizeof(*lanes[i].slots));
 		if (lanes[i].epoll < 0 || !lanes[i].slots) {
 			lanes_free(lanes, i + 1);
 			return NULL;
@@ -155,7 +156,8 @@ static void load_count(struct load_shared *shared, const struct load_watch *watc
 		look_pause();
 		now = clock_seconds();
 	}
-	shared->phase = LOAD_ENDING;
+	/* It goes on, so that the other end does not count what is broken off. */
+	shared->phase = LOAD_COUNTED;
 	result->seconds = clock_seconds() - began;
 	result->cpu = cpu_own() - result->cpu;
 	if (watch->ended)

@@ -45,7 +45,7 @@ json_t *machine_describe(void)
 			 "kernel-tls", access("/proc/net/tls_stat", R_OK) == 0);
 }
 
-void machine_show(FILE *stream, const json_t *machine)
+static void machine_show(FILE *stream, const json_t *machine)
 {
 	const char *kernel = "", *processor = "", *gnutls = "";
 	int processors = 0, kernel_tls = 0;
@@ -59,15 +59,29 @@ void machine_show(FILE *stream, const json_t *machine)
 		kernel_tls ? "kernel TLS" : "no kernel TLS");
 }
 
+void machines_show(FILE *stream, json_t *machines)
+{
+	for (void *at = json_object_iter(machines); at; at = json_object_iter_next(machines, at)) {
+		fprintf(stream, "%s: ", json_object_iter_key(at));
+		machine_show(stream, json_object_iter_value(at));
+	}
+}
+
 json_t *machine_tls_counters(void)
 {
 	FILE *file = fopen("/proc/net/tls_stat", "re");
 	json_t *counters = file ? json_object() : json_null();
-	unsigned long long value;
-	char name[64];
+	char line[128];
 
-	while (file && fscanf(file, "%63s %llu", name, &value) == 2)
-		json_object_set_new(counters, name, json_integer((json_int_t)value));
+	while (file && fgets(line, sizeof(line), file)) {
+		size_t name = strcspn(line, " \t");
+
+		if (!line[name])
+			continue;
+		line[name] = '\0';
+		json_object_set_new(counters, line,
+				    json_integer(strtoll(line + name + 1, NULL, 10)));
+	}
 	if (file)
 		fclose(file);
 	return counters;
@@ -76,13 +90,12 @@ json_t *machine_tls_counters(void)
 json_t *machine_tls_difference(const json_t *before, const json_t *after)
 {
 	json_t *difference = json_object();
-	const char *name;
-	json_t *value;
 
-	json_object_foreach((json_t *)after, name, value)
-	{
-		json_int_t moved =
-		    json_integer_value(value) - json_integer_value(json_object_get(before, name));
+	for (void *at = json_object_iter((json_t *)after); at;
+	     at = json_object_iter_next((json_t *)after, at)) {
+		const char *name = json_object_iter_key(at);
+		json_int_t moved = json_integer_value(json_object_iter_value(at)) -
+				   json_integer_value(json_object_get(before, name));
 
 		if (moved)
 			json_object_set_new(difference, name, json_integer(moved));

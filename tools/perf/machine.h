@@ -8,8 +8,8 @@
 
 /* Kernel, processor, how many, load, TLS library, version. A new reference; NULL: no memory. */
 json_t *machine_describe(void);
-/* One line of it for people. */
-void machine_show(FILE *stream, const json_t *machine);
+/* A line for each end, by its name. */
+void machines_show(FILE *stream, json_t *machines);
 /* /proc/net/tls_stat as an object; JSON's null: this kernel has no TLS. A new reference. */
 json_t *machine_tls_counters(void);
 /* What moved between two readings, without what did not. A new reference. */

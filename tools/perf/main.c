@@ -15,6 +15,7 @@ static const struct subject {
 	const char *what;
 } subjects[] = {
     {"rate", rate_main, "handshakes per second, their latency and where the time goes"},
+    {"throughput", throughput_main, "bytes per second and what they cost, by each record path"},
 };
 
 static void usage(FILE *stream)

@@ -4,5 +4,6 @@
 #define PERF_H
 
 int rate_main(int argc, char **argv);
+int throughput_main(int argc, char **argv);
 
 #endif

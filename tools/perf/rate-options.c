@@ -15,11 +15,24 @@ const struct rate_kind rate_kinds[] = {
     {.name = "full", .groups = "", .what = "with a certificate"},
     {.name = "resumed", .resume = true, .groups = "", .what = "with the ticket of the one before"},
     {.name = "mutual", .mutual = true, .groups = "", .what = "the client shows a certificate too"},
+    {.name = "early-data",
+     .resume = true,
+     .early_data = 1024,
+     .groups = "",
+     .what = "resumed, with 1 KiB in the first flight"},
+    {.name = "post-quantum", .groups = RATE_POST_QUANTUM, .what = "by X25519-MLKEM768"},
 };
+const char *const rate_ways[RATE_WAYS] = {"gnutls", "listen", "handshake"};
 const size_t rate_kind_count = sizeof(rate_kinds) / sizeof(rate_kinds[0]);
 
 enum {
 	OPTION_TARGET = 256,
+	OPTION_SERVER,
+	OPTION_CLIENT,
+	OPTION_BY,
+	OPTION_KEY_TYPE,
+	OPTION_RECORDS,
+	OPTION_WORKERS,
 	OPTION_NAME,
 	OPTION_KINDS,
 	OPTION_AT_ONCE,
@@ -38,11 +51,18 @@ enum {
 	OPTION_CERTIFICATE,
 	OPTION_KEY,
 	OPTION_JSON,
+	OPTION_PLOT,
 	OPTION_QUIET,
 };
 
 static const struct option longs[] = {
     {"target", required_argument, NULL, OPTION_TARGET},
+    {"server", required_argument, NULL, OPTION_SERVER},
+    {"client", required_argument, NULL, OPTION_CLIENT},
+    {"by", required_argument, NULL, OPTION_BY},
+    {"key", required_argument, NULL, OPTION_KEY_TYPE},
+    {"records", required_argument, NULL, OPTION_RECORDS},
+    {"workers", required_argument, NULL, OPTION_WORKERS},
     {"name", required_argument, NULL, OPTION_NAME},
     {"kinds", required_argument, NULL, OPTION_KINDS},
     {"at-once", required_argument, NULL, OPTION_AT_ONCE},
@@ -61,37 +81,48 @@ static const struct option longs[] = {
     {"certificate", required_argument, NULL, OPTION_CERTIFICATE},
     {"private-key", required_argument, NULL, OPTION_KEY},
     {"json", no_argument, NULL, OPTION_JSON},
+    {"plot", required_argument, NULL, OPTION_PLOT},
     {"quiet", no_argument, NULL, OPTION_QUIET},
     {"help", no_argument, NULL, 'h'},
     {0},
 };
 
 static const char usage[] =
-    "Usage: handshake perf rate --target HOST:PORT [OPTIONS...]\n\n"
-    "What is measured:\n"
+    "Usage: handshake perf rate [OPTIONS...]\n\n"
+    "Where:\n"
+    "  (nothing)             both ends in this host, with a daemon of their own\n"
+    "  --server ADDRESS:PORT this is the server's end; \":PORT\" for all addresses\n"
+    "  --client HOST:PORT    this is the client's end; the server's waits there\n"
     "  --target HOST:PORT    any TLS server; nothing is asked of it but TLS\n"
-    "  --name NAME           the server name to send (default: HOST, unless it is an address)\n"
-    "  --kinds LIST          of full, resumed, mutual (default: full)\n"
+    "What is measured:\n"
+    "  --by LIST             of gnutls (one process without the daemon), listen, handshake\n"
+    "  --key ecdsa|rsa       the server's key (default: ecdsa)\n"
+    "  --records PATH        auto, kernel or relay (default: auto)\n"
+    "  --workers N           of the daemon (default: 1)\n"
+    "  --kinds LIST          of full, resumed, mutual, early-data, post-quantum (default: full)\n"
     "  --tls 1.2|1.3         the version (default: 1.3)\n"
-    "  --cipher NAME         the cipher as GnuTLS calls it (default: AES-128-GCM)\n"
-    "  --priorities STRING   GnuTLS's, in place of the two\n"
+    "  --cipher NAME         AES-128-GCM (default), AES-256-GCM, CHACHA20-POLY1305, AES-128-CCM\n"
+    "With --target:\n"
+    "  --name NAME           the server name to send (default: HOST, unless it is an address)\n"
+    "  --priorities STRING   GnuTLS's, in place of version and cipher\n"
     "  --certificate FILE, --private-key FILE\n"
-    "                        what a client shows in \"mutual\" (PEM)\n"
+    "                        what the client shows in \"mutual\" (PEM)\n"
+    "  --until WORD          a connection ends when the server closes it (close), when it does so\n"
+    "                        after close_notify (answer, the default) or after its answer to an\n"
+    "                        HTTP request (response), or with the client's handshake (handshake)\n"
+    "  --pids PID,PID,...    processes whose CPU time is the server's\n"
     "How:\n"
-    "  --at-once LIST        handshakes under way at once (default: 16)\n"
+    "  --at-once LIST        handshakes under way at once (default: 1,16)\n"
     "  --runs N              of each case, in turns, after one that does not count (default: 5)\n"
     "  --seconds N           each run, once all are active (default: 3)\n"
     "  --handshakes N        each run, instead\n"
     "  --warm-up TIME        before that, at least (default: 500ms)\n"
     "  --threads N           of the load (default: one for each processor)\n"
     "  --silent N            connections that say nothing, beside them\n"
-    "  --until WORD          a connection ends when the server closes it (close), when it does so\n"
-    "                        after close_notify (answer, the default) or after its answer to an\n"
-    "                        HTTP request (response), or with the client's handshake (handshake)\n"
     "  --timeout TIME        for one connection (default: 10s)\n"
-    "  --pids PID,PID,...    processes whose CPU time is the server's\n"
     "What is told:\n"
     "  --json                every run, as JSON\n"
+    "  --plot FILE           a drawing of it, SVG\n"
     "  --quiet               no display while it runs\n";
 
 /* A list of numbers. 0 or -1. */
@@ -139,6 +170,28 @@ static int read_kinds(struct rate_options *options, const char *text,
 	return 0;
 }
 
+static int read_by(struct rate_options *options, const char *text, struct options_problem *problem)
+{
+	char copy[256], *rest = copy, *word;
+
+	snprintf(copy, sizeof(copy), "%s", text);
+	options->by_count = 0;
+	while ((word = strsep(&rest, ","))) {
+		size_t i = 0;
+
+		while (i < RATE_WAYS && strcmp(rate_ways[i], word) != 0)
+			i++;
+		if (i == RATE_WAYS || options->by_count == RATE_LIST_MAX) {
+			snprintf(problem->text, sizeof(problem->text),
+				 "\"%.100s\" in \"%.150s\" is none of gnutls, listen, handshake",
+				 word, text);
+			return -1;
+		}
+		options->by[options->by_count++] = rate_ways[i];
+	}
+	return 0;
+}
+
 /* One of the words; -1: none of them. */
 static int read_word(const char *text, const char *const *words, int count,
 		     struct options_problem *problem)
@@ -177,6 +230,8 @@ static int option_apply(struct rate_options *options, int option, const char *va
 {
 	static const char *const ends[] = {"close", "answer", "response", "handshake"};
 	static const char *const versions[] = {"1.2", "1.3"};
+	static const char *const keys[] = {"ecdsa", "rsa"};
+	static const char *const records[] = {"auto", "kernel", "relay"};
 	struct cpu_parts parts = {.count = 0};
 	int word;
 
@@ -184,6 +239,22 @@ static int option_apply(struct rate_options *options, int option, const char *va
 	case OPTION_TARGET:
 		options->target = value;
 		return 0;
+	case OPTION_SERVER:
+		options->server = value;
+		return 0;
+	case OPTION_CLIENT:
+		options->client = value;
+		return 0;
+	case OPTION_BY:
+		return read_by(options, value, problem);
+	case OPTION_KEY_TYPE:
+		options->key_type = value;
+		return read_word(value, keys, 2, problem) < 0 ? -1 : 0;
+	case OPTION_RECORDS:
+		options->records = value;
+		return read_word(value, records, 3, problem) < 0 ? -1 : 0;
+	case OPTION_WORKERS:
+		return read_number(value, 128, &options->workers, problem);
 	case OPTION_NAME:
 		options->server_name = value;
 		return 0;
@@ -231,6 +302,9 @@ static int option_apply(struct rate_options *options, int option, const char *va
 	case OPTION_KEY:
 		options->private_key = value;
 		return 0;
+	case OPTION_PLOT:
+		options->plot = value;
+		return 0;
 	case OPTION_JSON:
 		options->json = true;
 		return 0;
@@ -246,11 +320,15 @@ static int options_judge(const struct rate_options *options)
 
 	for (unsigned i = 0; i < options->kind_count; i++)
 		mutual = mutual || options->kinds[i]->mutual;
-	if (!options->target)
-		return options_refuse(TOOL, "there is no --target to measure");
+	if (!!options->target + !!options->client + !!options->server > 1)
+		return options_refuse(TOOL, "--target, --client and --server exclude each other");
+	if (!options->target && (options->server_name || options->priorities || options->pids ||
+				 options->certificate || options->end != LOAD_UNTIL_ANSWER))
+		return options_refuse(TOOL, "--name, --priorities, --pids, --certificate and "
+					    "--until are for a --target");
 	if (!options->certificate != !options->private_key)
 		return options_refuse(TOOL, "--certificate and --private-key belong together");
-	if (mutual && !options->certificate)
+	if (mutual && options->target && !options->certificate)
 		return options_refuse(
 		    TOOL, "a client of \"mutual\" needs a --certificate and its --private-key");
 	return TOOL_OK;
@@ -266,8 +344,13 @@ int rate_options_read(struct rate_options *options, int argc, char **argv, bool 
 	*options = (struct rate_options){
 	    .kinds = {&rate_kinds[0]},
 	    .kind_count = 1,
-	    .at_once = {16},
-	    .at_once_count = 1,
+	    .by = {rate_ways[0], rate_ways[1], rate_ways[2]},
+	    .by_count = RATE_WAYS,
+	    .records = "auto",
+	    .workers = 1,
+	    .key_type = "ecdsa",
+	    .at_once = {1, 16},
+	    .at_once_count = 2,
 	    .runs = 5,
 	    .threads = processors < 1 ? 1 : (unsigned)processors,
 	    .seconds = 3,

@@ -11,7 +11,10 @@
 #include "cpu.h"
 #include "load.h"
 
-enum { RATE_LIST_MAX = 8, RATE_RUNS_MAX = 101 };
+enum { RATE_LIST_MAX = 8, RATE_RUNS_MAX = 101, RATE_WAYS = 3 };
+#define RATE_POST_QUANTUM "+GROUP-X25519-MLKEM768:"
+/* Who performs the server's handshakes, GnuTLS in one process first. */
+extern const char *const rate_ways[RATE_WAYS];
 
 struct rate_kind {
 	const char *name;
@@ -36,9 +39,10 @@ struct rate_options {
 	unsigned runs, threads, silent;
 	double seconds, warm_up, timeout;
 	uint64_t handshakes;
+	const char *records; /* "auto", "kernel", "relay" */
+	unsigned workers;
 	const char *tls, *key_type, *cipher; /* "1.3", "ecdsa", "AES-128-GCM" */
 	enum load_end end;
-	bool end_given;
 	const char *priorities; /* NULL: from the three above */
 	const char *certificate, *private_key, *pids, *plot;
 	bool json, quiet;
@@ -66,6 +70,9 @@ int rate_options_read(struct rate_options *options, int argc, char **argv, bool 
 /* The whole as JSON, and as a table for people. */
 json_t *rate_report_json(const struct rate_options *options, const struct rate_case *cases,
 			 size_t count, json_t *machines);
+/* As a drawing. 0, or -1: the stream failed. */
+int rate_report_plot(FILE *stream, const struct rate_options *options,
+		     const struct rate_case *cases, size_t count);
 void rate_report_text(FILE *stream, const struct rate_options *options,
 		      const struct rate_case *cases, size_t count);
 

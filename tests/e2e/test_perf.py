@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""handshake perf: it measures what it says, its two ends agree, and what it writes can be read."""
+
+import glob
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import xml.etree.ElementTree
+
+import pytest
+
+import peers
+from scale import die_with_parent, seconds, wait_until
+
+SHORT = ("--runs", "1", "--warm-up", "50ms", "--timeout", f"{int(seconds(10))}s", "--json", "--quiet")
+PHASES = {"queue", "peer", "computation", "signer", "keys"}
+
+
+def parts(which):
+    """The parts of all times of a case that must be there."""
+    if which["by"] == "gnutls":
+        return {"total", "peer", "computation"}
+    return {"total"} | PHASES | ({"hand-over"} if which["by"] == "handshake" else set())
+
+
+@pytest.fixture
+def perf(build, records):
+    def run(*arguments, status=0):
+        done = subprocess.run([build / "bin" / "handshake", "perf", *map(str, arguments)],
+                              capture_output=True, timeout=seconds(100), check=False)
+        assert done.returncode == status, done.stderr.decode()
+        return done.stdout.decode() if status == 0 else done.stderr.decode()
+
+    run.records = ("--records", records)
+    return run
+
+
+def judge(case, at_once):
+    """One run of one case: both ends counted the same, and the parts are those of a whole."""
+    run, = case["runs"]
+    assert run["failed"] == 0, run
+    assert case["rate"]["lowest"] == case["rate"]["median"] == case["rate"]["highest"] > 0
+    counted = run["server"]["established"]
+    # The server counts a little longer; what was under way when it began the client alone counts.
+    assert run["handshakes"] - at_once <= counted <= 3 * run["handshakes"] + 2 * at_once, run
+    assert run["server"]["failed"] == 0
+    assert set(run["server"]["times-us"]) == parts(case)
+    latency = [run["latency-us"][part] for part in ("p50", "p90", "p99", "p99.9")]
+    assert latency == sorted(latency) and latency[0] > 0
+    assert run["server-cpu"] == pytest.approx(sum(run["server-cpu-parts"].values()))
+    assert {"program"} <= set(run["server-cpu-parts"])
+    assert ({"worker", "signer"} <= set(run["server-cpu-parts"])) == (case["by"] != "gnutls")
+
+
+def test_rates_of_the_daemon_stand_beside_those_of_the_library_alone(perf, records, tmp_path, covers):
+    drawing = tmp_path / "rate.svg"
+    told = json.loads(perf("rate", "--kinds", "full,resumed,mutual", "--at-once", 2, "--handshakes", 30,
+                           *perf.records, *SHORT, "--plot", drawing))
+    assert [(case["kind"], case["by"]) for case in told["cases"]] == [
+        (kind, by) for kind in ("full", "resumed", "mutual") for by in ("gnutls", "listen", "handshake")]
+    for case in told["cases"]:
+        judge(case, 2)
+        run, = case["runs"]
+        assert run["handshakes"] >= 30
+        assert case["version"] == "TLS1.3" and "AES-128-GCM" in case["suite"]
+        if case["kind"] == "resumed":
+            assert run["not-resumed"] == 0
+            assert run["server"]["resumed"] == run["server"]["established"]
+        else:
+            assert run["server"]["resumed"] == 0
+        if case["by"] != "gnutls":
+            assert run["server"]["records"] == records
+            # The kernel's own counters prove the path.
+            installed = run["server"]["tls-counters"].get("TlsTxSw", 0)
+            if records == "kernel":
+                assert installed >= run["server"]["established"] - 4
+            else:
+                assert installed == 0
+    machine = told["machine"]["server"]
+    assert machine["kernel"] and machine["processor"] and machine["processors"] > 0
+    assert machine["kernel-tls"] == (records == "kernel")
+    svg = xml.etree.ElementTree.parse(drawing).getroot()
+    assert svg.tag == "{http://www.w3.org/2000/svg}svg"
+    assert len(svg.findall(".//{http://www.w3.org/2000/svg}circle")) == 2 * len(told["cases"])
+    covers("measuring handshakes", "TLS1.3", "server")
+
+
+def test_two_hosts_measure_as_one_does(perf, build):
+    server = subprocess.Popen([build / "bin" / "handshake", "perf", "rate", "--server", "127.0.0.1:0"],
+                              stdout=subprocess.PIPE, preexec_fn=die_with_parent)
+    try:
+        address = server.stdout.readline().decode().split()[-1]
+        for by in ("handshake", "gnutls"):  # one client's end after another
+            told = json.loads(perf("rate", "--client", address, "--by", by, "--at-once", 1,
+                                   "--handshakes", 20, "--tls", "1.2", *perf.records, *SHORT))
+            case, = told["cases"]
+            judge(case, 1)
+            assert case["version"] == "TLS1.2" and case["by"] == by
+    finally:
+        server.terminate()
+        server.wait(seconds(20))
+
+
+def test_throughput_of_each_path_is_measured_and_counted(perf, records, tmp_path, covers):
+    ways = ["plain", "gnutls", "relay"] + (["kernel-write", "kernel-sendfile"] if records == "kernel" else [])
+    drawing = tmp_path / "throughput.svg"
+    told = json.loads(perf("throughput", "--sizes", "1K,256K", "--direction", "down,up", "--runs", 1,
+                           "--seconds", "200ms", "--warm-up", "50ms", "--json", "--quiet", "--plot", drawing))
+    assert [(case["direction"], case["size"], case["path"]) for case in told["cases"]] == [
+        (direction, size, way) for direction in ("down", "up") for size in (1024, 262144)
+        for way in ways if direction == "down" or way != "kernel-sendfile"]
+    for case in told["cases"]:
+        run, = case["runs"]
+        assert run["bytes"] > 0
+        assert run["mb-per-second"] == pytest.approx(run["bytes"] / 1e6 / run["seconds"])
+        assert case["server-cpu-seconds-per-gb"]["median"] > 0
+        assert ("relay" in run["server-cpu-parts"]) == (case["path"] not in ("plain", "gnutls"))
+        # The kernel's own counters prove the path.
+        installed = case["path"].startswith("kernel")
+        assert [run["tls-counters"].get(name, 0) for name in ("TlsTxSw", "TlsRxSw")] == [installed] * 2
+        if case["direction"] == "down":
+            # One call moves a piece of data, but of GnuTLS a record at most.
+            most = min(case["size"], 16384 if case["path"] == "gnutls" else 1 << 20)
+            assert 0.9 <= case["server-calls-per-mb"]["median"] / (1e6 / most) <= 1.5, case
+    machine = told["machine"]["server"]
+    assert machine["kernel-tls"] == (records == "kernel")
+    svg = xml.etree.ElementTree.parse(drawing).getroot()
+    assert len(svg.findall(".//{http://www.w3.org/2000/svg}circle")) == 2 * len(told["cases"])
+    covers("measuring throughput", "TLS1.3", "server")
+
+
+def test_finds_where_kernel_records_pay_or_says_that_there_are_none(perf, records):
+    arguments = ("throughput", "--paths", "plain", "--sizes", "64K", "--runs", 1, "--seconds", "100ms",
+                 "--warm-up", "10ms", "--discard", "--crossover", "--json", "--quiet")
+    if records == "relay":
+        assert "the server's kernel has no TLS" in perf(*arguments, status=1)
+        return
+    pays = json.loads(perf(*arguments))["kernel-pays-from"]
+    assert pays is None or 1024 <= pays <= 1 << 26 and pays & (pays - 1) == 0
+
+
+def test_a_path_that_cannot_be_taken_is_no_figure(perf, records):
+    said = perf("throughput", "--paths", "kernel-zerocopy" if records == "kernel" else "kernel-write",
+                "--sizes", "64K", "--runs", 1, "--seconds", "100ms", status=1)
+    assert ("no NIC encrypts this connection" if records == "kernel" else
+            "Kernel records are asked for, but cannot be had") in said
+
+
+def test_any_server_can_be_the_target(perf, pki):
+    with peers.s_server(pki, "TLS1.3", "AES-128-GCM", "ecdsa", "-www") as server:
+        told = json.loads(perf("rate", "--target", f"127.0.0.1:{server.port}", "--handshakes", 5,
+                               "--at-once", 1, "--kinds", "full,resumed", "--until", "response",
+                               "--pids", server.process.pid, *SHORT))
+    assert [case["kind"] for case in told["cases"]] == ["full", "resumed"]
+    case = told["cases"][1]
+    assert case["runs"][0]["not-resumed"] == case["failed"] == 0
+    assert case["by"] == "target" and case["runs"][0]["server-cpu"] > 0
+    assert "server" not in case["runs"][0]
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ((), "Usage"),
+    (("speed",), 'there is no subject "speed"'),
+    (("rate", "--kinds", "full,half"), '"half" in "full,half" is no kind of handshake'),
+    (("rate", "--by", "magic"), '"magic" in "magic" is none of'),
+    (("rate", "--at-once", "0"), '"0" is not a whole number from 1'),
+    (("rate", "--target", "localhost"), None),
+    (("throughput", "--sizes", "1"), '"1" is no size'),
+    (("throughput", "--sizes", "2G"), '"2G" is no size'),
+    (("throughput", "--paths", "kernel"), '"kernel" is none of what there is'),
+    (("throughput", "--client", "a:1", "--server", "b:1"), "exclude each other"),
+    (("rate", "--client", "a:1", "--server", "b:1"), "exclude each other"),
+    (("rate", "--pids", "1"), "are for a --target"),
+    (("rate", "--target", "a:1", "--kinds", "mutual"), 'needs a --certificate'),
+])
+def test_wrong_usage_is_told(perf, arguments, words):
+    if words is None:
+        assert '"localhost" has no port' in perf(*arguments, status=1)
+    else:
+        assert words in perf(*arguments, status=2)
+
+
+def test_a_measurement_that_is_broken_off_leaves_nothing_behind(build):
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        running = subprocess.Popen(
+            [build / "bin" / "handshake", "perf", "rate", "--seconds", "60", "--quiet"],
+            stdout=subprocess.DEVNULL, env=dict(os.environ, TMPDIR=directory), preexec_fn=die_with_parent)
+        wait_until(lambda: glob.glob(f"{directory}/*/socket"), 30, "the daemon of the measurement")
+        running.terminate()
+        running.wait(seconds(10))
+        wait_until(lambda: not os.listdir(directory), 20, "the end of its daemon")
+
+
+def test_what_cannot_be_measured_is_no_figure(perf):
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        said = perf("rate", "--target", f"127.0.0.1:{deaf.getsockname()[1]}", "--timeout", "100ms",
+                    "--at-once", 1, status=1)
+    assert "a handshake took longer than" in said

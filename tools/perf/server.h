@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The server's end of a measurement: does what the other end asks over a link, until that is gone. */
+#ifndef PERF_SERVER_H
+#define PERF_SERVER_H
+
+#include <gnutls/gnutls.h>
+#include <jansson.h>
+#include <sys/types.h>
+
+#include "link.h"
+#include "own-daemon.h"
+
+/* What is under measurement; strings live as long as the server. */
+struct server {
+	struct link *link;
+	struct own_daemon daemon;
+	const char *socket;      /* the daemon's */
+	const char *profile;     /* NULL: that of the kind */
+	const char *certificate; /* for GnuTLS in one process; "": there is none */
+	const char *key;
+	char tls[8], cipher[32];
+	char host[64]; /* the address to listen on */
+};
+
+/* Serves one other end over the link and returns when that is gone. host: the address on which the servers
+ * under measurement listen. */
+void server_run(struct link *link, const char *host);
+/* Waits for other ends at ADDRESS:PORT, one after another, and never returns. */
+void server_listen(const char *address) __attribute__((noreturn));
+/* The same in a child of this process, at the other end of a pair. */
+pid_t server_start(struct link *ret_link);
+
+/* A listening socket on the host and a free port; ends this process where it cannot. */
+int server_socket(const char *host, unsigned *ret_port);
+
+/* The child that serves handshakes on the listener: by "gnutls", "listen" or "handshake". Through control it
+ * is told 'b' (begin anew to count) and 'e' (tell what was counted, a line of JSON). */
+void rate_server_run(const struct server *server, const char *by, const char *kind, int listener,
+		     int control) __attribute__((noreturn));
+
+/* GnuTLS's priorities of both ends. */
+void priorities_write(char *text, size_t size, const char *tls, const char *cipher,
+		      const char *groups);
+
+#endif

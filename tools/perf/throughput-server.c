@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The server's end of a throughput: a process for each stream, which accepts one connection, has it
+ * protected in one of the ways, and moves data until the other end is gone. Touches that connection; never
+ * takes another way than the one that is measured.
+ */
+#include <errno.h>
+#include <linux/tls.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ending.h"
+#include "handshake-protocol.h"
+#include "handshake.h"
+#include "server.h"
+#include "throughput.h"
+
+enum { ACCEPT_TIMEOUT = 60 /* seconds */, LEVEL_TLS = 282 /* SOL_TLS, which not every libc has */ };
+
+const char *const throughput_paths[PATH_COUNT + 1] = {
+    "plain", "gnutls", "relay", "kernel-write", "kernel-sendfile", "kernel-zerocopy", NULL};
+const char *const throughput_directions[3] = {"down", "up", NULL};
+
+static void protect_by_gnutls(const struct server *server, struct stream *stream)
+{
+	gnutls_certificate_credentials_t credentials;
+	char priorities[512];
+	int error;
+
+	priorities_write(priorities, sizeof(priorities), server->tls, server->cipher, "");
+	error = gnutls_certificate_allocate_credentials(&credentials);
+	if (error == 0)
+		error = gnutls_certificate_set_x509_key_file(credentials, server->certificate,
+							     server->key, GNUTLS_X509_FMT_PEM);
+	if (error == 0)
+		error = gnutls_init(&stream->session, GNUTLS_SERVER | GNUTLS_NO_TICKETS);
+	if (error == 0)
+		error = gnutls_priority_set_direct(stream->session, priorities, NULL);
+	if (error < 0)
+		die("cannot begin a session: %s", gnutls_strerror(error));
+	gnutls_credentials_set(stream->session, GNUTLS_CRD_CERTIFICATE, credentials);
+	stream_count_calls(stream->session, stream);
+	do
+		error = gnutls_handshake(stream->session);
+	while (error < 0 && !gnutls_error_is_fatal(error));
+	if (error < 0)
+		die("the server's handshake failed: %s", gnutls_strerror(error));
+}
+
+static void protect_by_daemon(const struct server *server, struct stream *stream,
+			      const char *records)
+{
+	struct handshake *handshake = handshake_new();
+	const char *transmit, *receive;
+
+	if (!handshake || handshake_set_role(handshake, HANDSHAKE_SERVER) < 0 ||
+	    handshake_set_profile(handshake, records) < 0)
+		die("cannot make a request: %s", strerror(errno));
+	if (handshake_perform(handshake, server->socket, stream->fd) < 0)
+		die("the server's handshake failed: %s", handshake_error(handshake));
+	transmit = handshake_result(handshake, HANDSHAKE_KEY_TRANSMIT, 0);
+	receive = handshake_result(handshake, HANDSHAKE_KEY_RECEIVE, 0);
+	if (!transmit || !receive || strcmp(transmit, records) != 0 ||
+	    strcmp(receive, records) != 0)
+		die("the records do not go the way that is to be measured, %s: %s, %s", records,
+		    transmit ? transmit : "", receive ? receive : "");
+}
+
+static void serve_one(const struct server *server, enum throughput_path path, bool up,
+		      uint64_t size, int listener, struct stream_counter *counter)
+{
+	static const enum stream_way ways[PATH_COUNT] = {
+	    [PATH_PLAIN] = STREAM_SENDFILE,    [PATH_GNUTLS] = STREAM_GNUTLS,
+	    [PATH_RELAY] = STREAM_WRITE,       [PATH_WRITE] = STREAM_WRITE,
+	    [PATH_SENDFILE] = STREAM_SENDFILE, [PATH_ZEROCOPY] = STREAM_SENDFILE,
+	};
+	struct stream stream = {.way = ways[path], .counter = counter};
+	unsigned on = 1;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	alarm(ACCEPT_TIMEOUT);
+	stream.fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (stream.fd < 0)
+		die("accept: %s", strerror(errno));
+	close(listener);
+	if (path == PATH_GNUTLS)
+		protect_by_gnutls(server, &stream);
+	else if (path != PATH_PLAIN)
+		protect_by_daemon(server, &stream, path == PATH_RELAY ? "relay" : "kernel");
+	if (path == PATH_ZEROCOPY &&
+	    setsockopt(stream.fd, LEVEL_TLS, TLS_TX_ZEROCOPY_RO, &on, sizeof(on)) < 0)
+		die("this kernel has no zero copy for TLS: %s", strerror(errno));
+	alarm(0);
+	counter->bytes = counter->calls = 0;
+	if (up)
+		stream_receive(&stream, size);
+	else
+		stream_send(&stream, size);
+	exit(TOOL_OK);
+}
+
+void throughput_serve(const struct server *server, enum throughput_path path, bool up,
+		      uint64_t size, unsigned count, int listener, struct streams *streams)
+{
+	streams_begin(streams, count);
+	for (unsigned i = 0; i < count; i++) {
+		streams->pids[i] = fork();
+		if (streams->pids[i] == 0)
+			serve_one(server, path, up, size, listener, &streams->counters[i]);
+		if (streams->pids[i] < 0)
+			die("cannot start a process: %s", strerror(errno));
+	}
+}
