@@ -108,15 +108,14 @@ def system_calls(bench, daemon, kernel):
     """strace slows the calls and does not change their number much; the handshake's are counted too."""
     bench.group("system calls for each GB")
     made = makers(bench, daemon, kernel)
-    total = (8 if bench.quick else 32) * MIB
-    sizes = (MIB, total)
-    for size in sizes:
+    amounts = {MIB: 8 * MIB} if bench.quick else {MIB: 32 * MIB, 64 * MIB: 64 * MIB}
+    for size in amounts:
         bench.place.file(size)
     for number, name in bench.rounds(made, warm_up=False):
         server = made[name]()
-        for size in sizes:
+        for size, amount in amounts.items():
             strace = Strace(server, "-c")
-            figures = ask(server, size, total // size)
+            figures = ask(server, size, amount // size)
             lines = re.findall(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$", strace.read(), re.M)
             calls = {call: int(count) for count, call in lines if call != "total"}
             gb = figures["bytes"] / 1e9
