@@ -184,6 +184,7 @@ install: all
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include include/handshake.h include/handshake-protocol.h
 	for page in docs/*.[1-9]; do install -D -m 644 $$page \
 		$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; done
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/handshaked docs/*.md
 	test -e $(DESTDIR)$(SYSCONFDIR)/handshaked/handshaked.conf || \
 		install -D -m 644 dist/handshaked.conf $(DESTDIR)$(SYSCONFDIR)/handshaked/handshaked.conf
 	mkdir -p $(DESTDIR)$(UNITDIR)
