@@ -14,12 +14,16 @@ BEGIN, END = "<!-- begin of the table -->\n", "<!-- end of the table -->\n"
 # What the tests' module asks for as a client with and without its certificate, and as a server; the NFS
 # client and server themselves.
 CLIENT, ANONYMOUS, SERVER, NFS, NFSD = "client", "anonymous", "server", "NFS client", "NFS server"
+# The same module as NVMe/TCP's host and target ask.
+PSK_CLIENT, PSK_SERVER = "PSK client", "PSK server"
 CONSUMERS = {
     CLIENT: "X.509 client",
     ANONYMOUS: "client without certificate",
     SERVER: "X.509 server",
     NFS: "NFS client",
     NFSD: "NFS server",
+    PSK_CLIENT: "client with a pre-shared key",
+    PSK_SERVER: "server with pre-shared keys",
 }
 CLIENTS = (CLIENT, ANONYMOUS, NFS)
 SERVERS = (SERVER, NFSD)
@@ -39,6 +43,7 @@ class Row(NamedTuple):
 
 OK, REFUSED, AGAIN, NONE, NOBODY = "0", "EACCES", "ETIMEDOUT", "no answer", "ESRCH"
 TLS, EOF, NOTHING = "established", "end of file", "nothing, the connection stays open"
+OWN = "an alert of its own"  # which one depends on the peer
 
 ROWS = (
     # The peer of a client.
@@ -78,6 +83,18 @@ ROWS = (
     Row("client says nothing", "silent client", SERVERS, AGAIN, EOF),
     Row("client closes the connection", "client that closes", SERVERS, AGAIN, EOF),
     Row("client resets the connection", "client that resets", (SERVER,), AGAIN, "reset"),
+    # Pre-shared keys.
+    Row("both have the key", "server with the key", (PSK_CLIENT,), OK, TLS),
+    Row("server has another key of this identity", "server with another key", (PSK_CLIENT,), REFUSED, OWN),
+    Row("server does not know the identity", "server without keys", (PSK_CLIENT,), REFUSED, OWN),
+    Row("both have the key", "client with the key", (PSK_SERVER,), OK, TLS),
+    Row("client has another key of this identity", "client with another key", (PSK_SERVER,), REFUSED,
+        "decrypt_error"),
+    Row("client has an unknown identity", "client of another identity", (PSK_SERVER,), REFUSED,
+        "unknown_psk_identity"),
+    Row("client's identity is the beginning of a key's", "client of a prefix", (PSK_SERVER,), REFUSED,
+        "unknown_psk_identity"),
+    Row("client offers no key", "client without a key", (PSK_SERVER,), REFUSED, "handshake_failure"),
     # The agent.
     Row("no agent runs", "no agent", (CLIENT, SERVER, NFS), NOBODY, EOF),
     Row("no agent runs", "no agent", (NFSD,), NOBODY, NOTHING),

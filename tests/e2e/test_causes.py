@@ -22,7 +22,7 @@ import nfs
 import ocsp
 import rpc
 import upcall
-from causes import ANONYMOUS, CLIENT, NFS, NFSD, SERVER
+from causes import ANONYMOUS, CLIENT, NFS, NFSD, PSK_CLIENT, PSK_SERVER, SERVER
 from endpoint import Endpoint, context, in_thread, reset, tcp_pair
 from expect import ALERT_WORDS
 from scale import milliseconds, seconds, wait_until
@@ -333,7 +333,8 @@ CASES = [pytest.param(row, kind, id=f"{row.name}-{kind.replace(' ', '-')}")
 
 
 def of_peers(about_agents):
-    return [case for case in CASES if (case.values[0].peer in ABOUT_AGENTS) == about_agents]
+    return [case for case in CASES if (case.values[0].peer in ABOUT_AGENTS) == about_agents and
+            case.values[1] not in (PSK_CLIENT, PSK_SERVER)]
 
 
 @pytest.fixture
