@@ -14,18 +14,21 @@ import time
 
 import pytest
 
+import nvme
 import upcall
 from endpoint import Endpoint, context, in_thread, tcp_pair
 from scale import FULL, SLOW, milliseconds, seconds, wait_until
-from upcall import CLIENT, SERVER, UNAUTHENTICATED, X509, Upcall
+from upcall import CLIENT, PSK, SERVER, UNAUTHENTICATED, X509, Upcall
 
 REQUESTS = int(os.environ.get("HANDSHAKE_TEST_REQUESTS", "10000" if FULL else "300"))
 AT_ONCE = 48
 RESTARTS = ("kill", "stop", "kill", "stop", "kill", "stop", "kill", "reload", "reload", "reload")
-# One in ten fails, in five ways; the others are a client and a server of each other.
-FAILURES = ("wrong name", "wrong authority", "silent", "garbage", "cancelled")
+# One in ten connections fails, in six ways; the others are a client and a server of each other.
+GOOD = ("certificates", "no client certificate", "key")
+FAILURES = ("wrong name", "wrong authority", "wrong key", "silent", "garbage", "cancelled")
+PAIRS = (*GOOD, "wrong name", "wrong key")
 EXPECTED = collections.defaultdict(lambda: {"EACCES"}, {
-    "good": {"ok"}, "silent": {"ETIMEDOUT"}, "cancelled": {"ETIMEDOUT", "EACCES"}})
+    **dict.fromkeys(GOOD, {"ok"}), "silent": {"ETIMEDOUT"}, "cancelled": {"ETIMEDOUT", "EACCES"}})
 LONG, SHORT = milliseconds(4000), milliseconds(2500)
 MODULE = pathlib.Path("/sys/module/handshake_upcall/refcnt")
 
@@ -43,13 +46,26 @@ def module(record_path):
 class Call(Upcall):
     """One request with what belongs to it."""
 
-    def __init__(self, kind, sock, role, timeout_ms, name="localhost", auth=X509):
-        super().__init__(sock, role, auth, name if role == CLIENT else "", timeout_ms)
+    def __init__(self, kind, sock, role, timeout_ms, name="localhost", auth=X509, **more):
+        super().__init__(sock, role, auth, name if role == CLIENT else "", timeout_ms, **more)
         self.kind = kind
         self.began = time.monotonic()
         # When the consumer gives up: the agent has to be earlier.
         self.gives_up = self.began + timeout_ms / 1000 + seconds(1)
         self.leaves = self.began + random.random() * seconds(0.1)
+
+
+@pytest.fixture
+def rings():
+    """A server's keyring and a client's, with other bytes in the key of the same identity."""
+    with contextlib.ExitStack() as stack:
+        made = []
+        for name in ("server", "client"):
+            serial = int(nvme.keyctl("newring", f"handshaked-{name}", "@u"))
+            stack.callback(nvme.keyctl, "unlink", serial, "@u")
+            made.append(stack.enter_context(nvme.Keyring(serial)))
+            made[-1].key = made[-1].add(nvme.identity())[0]
+        yield made
 
 
 def bad_server(sock, made):
@@ -58,8 +74,9 @@ def bad_server(sock, made):
 
 
 class Load:
-    def __init__(self, one, pki):
+    def __init__(self, one, pki, rings):
         self.one = one
+        self.rings = [(ring.serial, ring.key) for ring in rings]
         self.untrusted = context("server", certificate=pki.cert("untrusted"),
                                  key=pki.key("untrusted"))
         self.selector = selectors.DefaultSelector()
@@ -76,11 +93,15 @@ class Load:
 
     def calls_begin(self, kind, ours, theirs, calls):
         role = random.choice((CLIENT, SERVER))
-        if kind in ("good", "wrong name"):
+        if kind.endswith("key"):
+            ring, key = self.rings[kind != "key"]
+            calls.append(Call(kind, theirs, SERVER, LONG, auth=PSK, keyring=self.rings[0][0]))
+            calls.append(Call(kind, ours, CLIENT, LONG, auth=PSK, keyring=ring, identities=[key]))
+        elif kind in PAIRS:
             calls.append(Call(kind, theirs, SERVER, LONG))
             calls.append(Call(kind, ours, CLIENT, LONG,
-                              "localhost" if kind == "good" else "other.name",
-                              random.choice((UNAUTHENTICATED, X509))))
+                              "other.name" if kind == "wrong name" else "localhost",
+                              UNAUTHENTICATED if kind == "no client certificate" else X509))
         elif kind == "wrong authority":
             calls.append(Call(kind, ours, CLIENT, LONG))
             in_thread(bad_server, theirs.dup(), self.untrusted)
@@ -92,14 +113,14 @@ class Load:
 
     def begin(self):
         """One more connection. False: the kernel takes no request now."""
-        kind = random.choice(FAILURES) if random.random() < 0.1 else "good"
+        kind = random.choice(FAILURES if random.random() < 0.1 else GOOD)
         ours, theirs = tcp_pair()
         calls = []
         try:
             self.calls_begin(kind, ours, theirs, calls)
         except (ProcessLookupError, BlockingIOError):
             self.turned_away += 1
-        whole = len(calls) == (2 if kind in ("good", "wrong name") else 1)
+        whole = len(calls) == (2 if kind in PAIRS else 1)
         for call in calls:
             self.started += 1
             self.connections[call] = (calls, (ours, theirs))
@@ -197,14 +218,18 @@ def idle(one):
     return len(pids), one.descriptors(pids), one.memory(pids)
 
 
-def test_each_of_many_requests_is_answered_once(make_daemon, pki):
+def test_each_of_many_requests_is_answered_once(make_daemon, pki, rings):
     random.seed(10000)
-    one = upcall.agent(make_daemon, pki)
-    with contextlib.closing(Load(one, pki)) as warm:
-        warm.run(2 * AT_ONCE)
+    one = upcall.agent(make_daemon, pki, start=False, nvme="host", nvmet="target")
+    for profile, role in (("host", "client"), ("target", "server")):
+        one.profiles[profile] = [("role", role), ("kernel-psk", "yes")]
+    one.write()
+    one.start()
+    with contextlib.closing(Load(one, pki, rings)) as warm:
+        warm.run(2 * AT_ONCE, ("reload", "reload"))
     before, mine, sockets = idle(one), len(os.listdir("/proc/self/fd")), tcp_sockets()
     began = time.monotonic()
-    with contextlib.closing(Load(one, pki)) as load:
+    with contextlib.closing(Load(one, pki, rings)) as load:
         load.run(REQUESTS, RESTARTS)
     took = time.monotonic() - began
     after = idle(one)
@@ -215,7 +240,8 @@ def test_each_of_many_requests_is_answered_once(make_daemon, pki):
         print(f"{count:7} {how}")
     assert sum(load.ends.values()) == load.started >= REQUESTS
     assert after[:2] == before[:2]
-    assert after[2] <= before[2] * 1.2 + (1 << 20)
+    # Stacks of calls that wait for signatures at once are kept for the next ones, 256 in a worker at most.
+    assert after[2] <= before[2] * 1.25 + (4 << 20)
     # Nothing of it is left here or in the kernel, either.
     wait_until(lambda: len(os.listdir("/proc/self/fd")) <= mine, what="the test's own end")
     wait_until(lambda: tcp_sockets() <= sockets, what="the sockets' end")
