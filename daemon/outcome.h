@@ -55,8 +55,8 @@ enum { TOKEN_TEXT_SIZE = 320 }; /* bytes of a sealed token with its NUL; see key
 struct identity {
 	bool present;
 	bool authenticated; /* verified against the profile's trust */
-	char *subject; /* owned */
-	char *issuer;  /* owned */
+	char *subject;      /* owned */
+	char *issuer;       /* owned */
 	char sha256[65];
 	char public_key_sha256[65]; /* of a raw public key, which is shown without a certificate */
 	char (*names)[IDENTITY_NAME_SIZE]; /* "dns:…", "ip:…", "email:…", "uri:…"; owned */
