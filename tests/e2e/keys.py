@@ -20,9 +20,11 @@ def keyctl(*arguments, data=None):
 
 
 def add(ring, description, data, permissions=READABLE):
-    """A key of the type user; its serial number."""
+    """A key of the type user; its serial number. permissions: None: those of a new key, to be read by
+    who possesses it alone."""
     serial = int(keyctl("padd", "user", description, ring, data=data))
-    keyctl("setperm", serial, permissions)
+    if permissions:
+        keyctl("setperm", serial, permissions)
     return serial
 
 

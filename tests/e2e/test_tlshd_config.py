@@ -165,13 +165,15 @@ def test_without_a_trust_store_no_client_is_believed(agent, pki):
             assert answering.result() == ("ok", 0)
 
 
-def test_it_mounts_nfs(server, agent, pki):
+def test_it_mounts_nfs(server, agent, pki, covers):
     one = agent(client=material(pki, "client-ecdsa", crl=pki.revocation_list),
                 server=material(pki, "ecdsa", crl=pki.revocation_list))
     (server.export / "there").write_bytes(b"as under tlshd")
     with server.mounted("mtls") as path:
         assert (path / "there").read_bytes() == b"as under tlshd"
     assert one.status()["kernel-requests-failed"] == 0
+    covers("NFS under a configuration of tlshd", "TLS1.3", "client")
+    covers("NFS under a configuration of tlshd", "TLS1.3", "server")
 
 
 def test_its_revocation_list_counts(server, agent, pki):

@@ -139,11 +139,10 @@ def test_an_authority_of_the_system_says_nothing_about_a_server_s_clients(agent,
 # ---- A consumer's own certificate ----
 
 OWN = "handshake-test-own"
-POSSESSED = "0x3f010000"  # to be read by who possesses it alone, as those of .nfs
 
 
 @contextlib.contextmanager
-def own(certificate, key, permissions=POSSESSED):
+def own(certificate, key, permissions=None):
     """The arguments of a request with this certificate and this key (bytes) in a keyring."""
     with keys.keyring(OWN) as ring:
         yield {"keyring": ring, "certificate": keys.add(ring, "certificate", certificate, permissions),
@@ -173,7 +172,7 @@ def request_own(arguments):
 
 
 @pytest.mark.parametrize("name", ["client-ecdsa", "client-rsa", "client-ed25519"])
-def test_a_request_s_own_certificate_is_shown(plain_agent, pki, name):
+def test_a_request_s_own_certificate_is_shown(plain_agent, pki, name, covers):
     one = plain_agent()
     with own(pki.cert(name).read_bytes(), private(pki, name)) as arguments:
         for _ in range(2):
@@ -187,6 +186,7 @@ def test_a_request_s_own_certificate_is_shown(plain_agent, pki, name):
             assert client.result()[0] == "ok"
             assert server.result() == ("ok", 0)
     assert one.status()["kernel-requests-under-way"] == 0
+    covers("Kernel consumer, certificate of a keyring", "TLS1.3", "client")
 
 
 def test_der_and_the_older_forms_of_keys(plain_agent, pki):

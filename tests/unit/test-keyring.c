@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Keyrings of the kernel by their names, and who gets possession of them. */
+#include "keyring.h"
+
+#include <errno.h>
+#include <keyutils.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char name[64];
+static key_serial_t ring;
+
+static int setup(void **state)
+{
+	(void)state;
+	snprintf(name, sizeof(name), "handshaked-test-%d", getpid());
+	ring = add_key("keyring", name, NULL, 0, KEY_SPEC_PROCESS_KEYRING);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	keyctl_clear(KEY_SPEC_PROCESS_KEYRING);
+	return 0;
+}
+
+static void needs_keys(void)
+{
+	if (ring <= 0)
+		skip(); /* no keys where this test runs */
+}
+
+static bool thread_has(key_serial_t serial)
+{
+	key_serial_t list[16];
+	long size = keyctl_read(KEY_SPEC_THREAD_KEYRING, (char *)list, sizeof(list));
+
+	for (long i = 0; i < 16 && (i + 1) * (long)sizeof(list[0]) <= size; i++)
+		if (list[i] == serial)
+			return true;
+	return false;
+}
+
+static void finds_by_name_and_number(void **state)
+{
+	struct problem problem = {""};
+	char text[KEYRING_NAME_SIZE], with[80];
+	int32_t serial = 0;
+
+	(void)state;
+	needs_keys();
+	assert_int_equal(keyring_find("x", name, &serial, &problem), 0);
+	assert_int_equal(serial, ring);
+	snprintf(with, sizeof(with), "%%:%s", name);
+	assert_int_equal(keyring_find("x", with, &serial, &problem), 0);
+	assert_int_equal(serial, ring);
+	snprintf(with, sizeof(with), "%d", ring);
+	assert_int_equal(keyring_find("x", with, &serial, &problem), 0);
+	assert_int_equal(serial, ring);
+	assert_int_equal(keyring_name(ring, text), 0);
+	assert_string_equal(text, name);
+	assert_int_equal(keyring_find("link-keyring", "handshaked-none", &serial, &problem), -1);
+	assert_non_null(strstr(problem.text, "link-keyring \"handshaked-none\": there is no such"));
+}
+
+static void a_key_is_no_keyring(void **state)
+{
+	char text[KEYRING_NAME_SIZE];
+	key_serial_t key;
+
+	(void)state;
+	needs_keys();
+	key = add_key("user", "handshaked-test", "x", 1, ring);
+	assert_true(key > 0);
+	assert_int_equal(keyring_name(key, text), -1);
+	assert_int_equal(keyring_name(0x7ffffff0, text), -1);
+}
+
+/* A child, as the daemon's workers are, must not read what the kernel gave the supervisor. */
+static void possession_is_the_thread_s_alone(void **state)
+{
+	struct problem problem = {""};
+	int status;
+	pid_t pid;
+
+	(void)state;
+	needs_keys();
+	assert_false(thread_has(ring));
+	assert_int_equal(keyring_link("x", name, &problem), 0);
+	assert_true(thread_has(ring));
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(thread_has(ring) ? 1 : 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	keyctl_unlink(ring, KEY_SPEC_THREAD_KEYRING);
+	assert_int_equal(keyring_link("x", "2147483632", &problem), -1);
+	assert_non_null(strstr(problem.text, "cannot be linked to the daemon"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(finds_by_name_and_number),
+	    cmocka_unit_test(a_key_is_no_keyring),
+	    cmocka_unit_test(possession_is_the_thread_s_alone),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
