@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Where tlshd is weak: see docs/tlshd.md. What other files show of it is not shown here again."""
+
+import contextlib
+import os
+import pathlib
+import socket
+import subprocess
+import time
+
+import pytest
+
+import daemon as daemon_module
+import peers
+import upcall
+from endpoint import Endpoint, context, in_thread
+from scale import seconds
+from test_record_size import exchange_and_measure, tapped  # pylint: disable=unused-import
+from test_upcall import pair
+from upcall import CLIENT, SERVER, UNAUTHENTICATED, X509, Upcall
+
+pytestmark = pytest.mark.usefixtures("kernel_records")
+RESOLVER = pathlib.Path("/etc/resolv.conf")
+LIMITS_RECORDS = tuple(int(part) for part in os.uname().release.split(".")[:2]) >= (6, 19)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def module(record_path):
+    if record_path != "kernel":
+        pytest.skip("needs kernel records, this run has relay")
+    upcall.load_module("handshake_upcall")
+
+
+@pytest.fixture
+def agent(make_daemon, pki):
+    def make(believed=pki.trust, **more):
+        one = make_daemon({
+            "nfs": daemon_module.profile(pki, "kernel", "client-ecdsa", role="client",
+                                         trust=believed),
+            "nfsd": daemon_module.profile(pki, "kernel", "ecdsa", role="server",
+                                          client_certificates="request", **more)}, start=False)
+        one.kernel = {"nfs": "nfs", "nfsd": "nfsd"}
+        one.write()
+        return one.start()
+    return make
+
+
+def handshake(auth=X509, name="localhost"):
+    """Both consumers' results of one connection."""
+    with pair() as (ours, theirs):
+        with Upcall(theirs, SERVER, X509) as server, Upcall(ours, CLIENT, auth, name) as client:
+            return client.result(), server.result()
+
+
+def faults_of_children(one):
+    """Page faults of processes that these have started and waited for: proc(5), cminflt."""
+    return [int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[8])
+            for pid in [one.process.pid, *one.children()]]
+
+
+def test_a_handshake_starts_no_process_and_reads_no_file(agent, pki, tmp_path):
+    files = {}
+    for name, path in (("trust", pki.trust), ("revocation_list", pki.revocation_list)):
+        files[name] = tmp_path / path.name
+        files[name].write_bytes(path.read_bytes())
+    tmp_path.chmod(0o755)
+    one = agent(**files)
+    assert handshake()[1][0] == "ok"
+    children, waited = one.children(), faults_of_children(one)
+    for path in files.values():
+        path.unlink()
+    for _ in range(5):
+        assert [status for status, _ in handshake()] == ["ok", "ok"]
+    assert one.children() == children
+    # None came and went, either.
+    assert faults_of_children(one) == waited
+
+
+@pytest.fixture
+def resolver(tmp_path):
+    """A name server for all of this machine that hears questions and never answers."""
+    if os.geteuid() != 0 or not RESOLVER.exists():
+        pytest.skip(f"needs root and {RESOLVER}")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind(("127.0.0.1", 53))
+        except OSError as error:
+            pytest.skip(f"port 53 cannot be had: {error}")
+        sock.setblocking(False)
+        file = tmp_path / "resolv.conf"
+        file.write_text("nameserver 127.0.0.1\noptions timeout:5 attempts:2\n")
+        subprocess.run(["mount", "--bind", str(file), str(RESOLVER)], check=True)
+        try:
+            yield sock
+        finally:
+            subprocess.run(["umount", "-l", str(RESOLVER)], check=True)
+
+
+def test_no_name_is_looked_up(agent, resolver):
+    agent()
+    # The names that peers have in certificates need no server of names.
+    for _ in range(3):
+        began = time.monotonic()
+        assert [status for status, _ in handshake()] == ["ok", "ok"]
+        assert time.monotonic() - began < seconds(2)
+    with pytest.raises(BlockingIOError):
+        resolver.recv(4096)
+
+
+@pytest.mark.parametrize("wanted, status", [("dns:client.example.test", "ok"),
+                                            ("dns:other.example.test", "EACCES")])
+def test_a_server_may_say_which_clients_it_wants(agent, wanted, status):
+    agent(allow_peer=wanted)
+    assert handshake()[1][0] == status
+
+
+def test_a_peer_that_wants_small_records_gets_them(agent, pki, tapped):
+    """RFC 8449, for a consumer that knows nothing of it."""
+    agent()
+    ours, program, tap = tapped(pki, "TLS1.3")
+    with Upcall(ours, SERVER, X509) as server:
+        status, _ = server.result()
+    if not LIMITS_RECORDS:
+        assert status == "ENOTSUP"  # another name of EOPNOTSUPP
+        return
+    assert status == "ok"
+    exchange_and_measure(Plain(ours), ours.fileno(), program, tap, "TLS1.3")
+
+
+class Plain:
+    """A socket with the kernel's records, used as libhandshake's."""
+
+    def __init__(self, sock):
+        self.sock = sock
+
+    def sendall(self, _, data):
+        self.sock.sendall(data)
+
+    def recv(self, _):
+        return self.sock.recv(65536)
+
+
+@pytest.mark.parametrize("digest, status", [("sha256", "ok"), ("md5", "EACCES")])
+def test_a_client_without_a_certificate_is_as_strict(agent, pki, tmp_path, digest, status):
+    """tlshd then takes a server whose certificate is signed with MD5."""
+    authority, request, theirs = (tmp_path / name for name in ("ca.pem", "server.csr", "server.pem"))
+    key, mine = pki.key("client-rsa"), pki.key("rsa") # MD5 goes with RSA only
+    tmp_path.chmod(0o755)
+    for arguments in (
+            ("req", "-x509", "-key", key, "-out", authority, "-subj", "/CN=An authority with RSA"),
+            ("req", "-new", "-key", mine, "-out", request, "-subj", "/CN=localhost"),
+            ("x509", "-req", "-in", request, "-CA", authority, "-CAkey", key, f"-{digest}",
+             "-CAcreateserial", "-days", "9", "-out", theirs, "-extfile", "/dev/stdin")):
+        done = subprocess.run([peers.needs("openssl"), *arguments], capture_output=True,
+                              input=b"subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\n")
+        assert done.returncode == 0, done.stderr
+    agent(believed=authority)
+    made = context("server", ciphers="DEFAULT:@SECLEVEL=0")
+    made.load_cert_chain(theirs, mine)
+    with pair() as (ours, other):
+        done = in_thread(Endpoint(other, made).handshake)
+        with Upcall(ours, CLIENT, UNAUTHENTICATED, "localhost") as client:
+            assert client.result()[0] == status
+        ours.close()
+        with contextlib.suppress(Exception):
+            done.result(seconds(20))
+
+
+def test_what_was_wrong_is_said_in_the_log(agent, pki):
+    one = agent()
+    with pair() as (ours, theirs):
+        client = Endpoint(ours, context("client", certificate=pki.cert("client-expired"),
+                                        key=pki.key("client-expired")))
+        done = in_thread(client.handshake)
+        with Upcall(theirs, SERVER, X509) as server:
+            assert server.result() == ("EACCES", 0)
+        ours.close()
+        with contextlib.suppress(Exception):
+            done.result(seconds(20))
+    assert any("the kernel's request" in line and "expired" in line
+               for line in one.log().splitlines()), one.log()
