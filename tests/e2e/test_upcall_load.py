@@ -106,7 +106,8 @@ class Load:
             calls.append(Call(kind, ours, CLIENT, LONG))
             in_thread(bad_server, theirs.dup(), self.untrusted)
         elif kind == "garbage":
-            theirs.sendall(random.randbytes(300))
+            # No record begins so; a length that is never filled would be another cause, "silent".
+            theirs.sendall(bytes([random.randrange(20)]) + random.randbytes(299))
             calls.append(Call(kind, ours, role, LONG))
         else:
             calls.append(Call(kind, ours, role, SHORT if kind == "silent" else LONG))
