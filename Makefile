@@ -61,7 +61,7 @@ UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.c))
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz-*.c))
 
-.PHONY: all help unit units check demo drawings bench bench-upcall fuzzers install lint clean
+.PHONY: all help unit units check demo drawings bench bench-upcall fuzzers install lint uninstall clean
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -75,6 +75,7 @@ help:
 	@echo "make bench    rates and throughput beside others'; see bench/README.md"
 	@echo "make bench-upcall  the kernel's requests by this daemon and by tlshd, in a guest; see bench/upcall.md"
 	@echo "make install  to DESTDIR and PREFIX (now $(PREFIX))"
+	@echo "make uninstall  removes from there what \"make install\" put there, but no configuration"
 	@echo "make clean    everything built, but not what was fetched"
 
 $(B)/obj/daemon/%.o: daemon/%.c
@@ -185,6 +186,7 @@ install: all
 	for page in docs/*.[1-9]; do install -D -m 644 $$page \
 		$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; done
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/handshaked docs/*.md
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/handshaked/handshakes docs/handshakes/*.svg
 	test -e $(DESTDIR)$(SYSCONFDIR)/handshaked/handshaked.conf || \
 		install -D -m 644 dist/handshaked.conf $(DESTDIR)$(SYSCONFDIR)/handshaked/handshaked.conf
 	mkdir -p $(DESTDIR)$(UNITDIR)
@@ -193,6 +195,18 @@ install: all
 	install -D -m 644 dist/handshaked.tmpfiles $(DESTDIR)$(TMPFILESDIR)/handshaked.conf
 	install -D -m 644 dist/modules-load.conf $(DESTDIR)$(MODULESDIR)/handshaked.conf
 	install -D -m 644 dist/handshake.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/handshake
+
+# What is configured, and what the daemon keeps, stays.
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/handshaked $(DESTDIR)$(PREFIX)/bin/handshake $(DESTDIR)$(PREFIX)/bin/handshake-perf
+	rm -f $(DESTDIR)$(LIBDIR)/libhandshake.so.1 $(DESTDIR)$(LIBDIR)/libhandshake.so $(DESTDIR)$(LIBDIR)/libhandshake.a
+	rm -f $(DESTDIR)$(LIBDIR)/pkgconfig/libhandshake.pc
+	rm -f $(DESTDIR)$(PREFIX)/include/handshake.h $(DESTDIR)$(PREFIX)/include/handshake-protocol.h
+	for page in docs/*.[1-9]; do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/handshaked
+	rm -f $(DESTDIR)$(UNITDIR)/handshaked.service $(DESTDIR)$(SYSUSERSDIR)/handshaked.conf
+	rm -f $(DESTDIR)$(TMPFILESDIR)/handshaked.conf $(DESTDIR)$(MODULESDIR)/handshaked.conf
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/handshake
 
 clean:
 	rm -rf build/bin build/lib build/obj build/unit build/bench build/fuzz build/check build-address build-thread build-valgrind build-newest

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Reads a configuration of tlshd (ktls-utils 1.4, tlshd.conf(5)) and says it in the words of [kernel] and of
-// two profiles. Opens that one file and looks for tags.d beside it; passes over nothing that it does not know.
+// profiles, one for each role and way. Opens that one file and looks for tags.d beside it; passes over nothing that it does not know.
 #include "config-reader.h"
 
 #include <ctype.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the kernel tells of one socket's TLS by sock_diag: to everybody since Linux 6.15 or so, before to those
- * with CAP_NET_ADMIN; only of sockets in the network namespace in which it was opened. */
+/* What the kernel tells of one socket's TLS by sock_diag: to everybody on Linux 7.2, on 6.12 to those with
+ * CAP_NET_ADMIN; only of sockets in the network namespace in which it was opened. */
 #ifndef SOCK_DIAG_H
 #define SOCK_DIAG_H
 

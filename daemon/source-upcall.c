@@ -46,7 +46,7 @@ static void upcall_release(struct upcall_handshake *upcall)
 	free(upcall);
 }
 
-/* 0, ETIMEDOUT and EACCES are what consumers tell apart: the second makes them try again. */
+/* What consumers tell apart is 0, ETIMEDOUT, which makes them try again, and all else. */
 static int status_of(const struct outcome *outcome)
 {
 	if (outcome->state == OUTCOME_ESTABLISHED)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A handshaked of the measurement's own, with a certificate of its own, in a directory of its own; or what
- * is known of the one that runs already. */
+/* A handshaked of the measurement's own, with a certificate of its own, in a directory of its own. */
 #ifndef PERF_OWN_DAEMON_H
 #define PERF_OWN_DAEMON_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * The server's end: a daemon of its own (or the one that runs), a child that serves what is measured, and
+ * The server's end: a daemon of its own, a child that serves what is measured, and
  * the CPU time of both. Touches what it starts itself; never lets the other end choose a file, a program
  * or a line of the configuration.
  */
