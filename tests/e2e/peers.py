@@ -8,6 +8,7 @@ import functools
 import hashlib
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -76,10 +77,21 @@ def needs(program):
     return path
 
 
+_EPHEMERAL = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range")
+_given = set()
+
+
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port for a server: none that a client's connection could be given meanwhile, nor one given before."""
+    lowest = max(20000, int(_EPHEMERAL.read_text(encoding="ascii").split()[0]))
+    for _ in range(1000):
+        port = random.SystemRandom().randrange(10000, lowest)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
+    raise AssertionError(f"no port from 10000 to {lowest} is free")
 
 
 def is_listening(port):
@@ -222,6 +234,13 @@ class Nginx:
             f"stream {{\n{servers['stream']}}}\n")
         self.program = Program(program, "-p", directory, "-c", directory / "nginx.conf",
                                port=self.stream[CASES[-1]])
+        # One that could not bind a port ends only after some attempts.
+        try:
+            wait_until(lambda: all(map(is_listening, (*self.http.values(), *self.stream.values()))), 5,
+                       "nginx on all of its ports")
+        except BaseException:
+            self.end()
+            raise
 
     def end(self):
         self.program.end()
