@@ -322,3 +322,29 @@ def test_doctor_tells_what_the_nic_offers(commands):
     [line] = [line for line in text.splitlines() if "NIC offload on tlspair0" in line]
     assert "sending on, receiving on" in line
     assert "max-version = TLS1.2" in text
+
+
+def test_perf_measures_what_the_nic_makes_and_nothing_else(pair, daemons, commands):
+    process = commands[1].start("perf", "throughput", "--server", f"{pair.ends[1].address}:0",
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    served = process.stdout.readline().decode().split()[-1]
+
+    def perf(paths, *more):
+        return commands[0]("perf", "throughput", "--client", served, "--paths", paths, "--sizes",
+                           "256K", "--runs", "1", "--seconds", "200ms", "--warm-up", "50ms",
+                           "--json", "--quiet", *more)
+
+    told = perf("kernel-sendfile,kernel-zerocopy", "--tls", "1.2")
+    assert told.returncode == 0, told.stderr
+    cases = json.loads(told.stdout)["cases"]
+    assert [case["path"] for case in cases] == ["kernel-sendfile", "kernel-zerocopy"]
+    for run, in (case["runs"] for case in cases):
+        assert run["bytes"] > 0
+        assert [run["tls-counters"].get(name, 0) for name in ("TlsTxDevice", "TlsTxSw")] == [1, 0]
+    # Others' connections in the NIC are not the one that is measured.
+    with Connection(pair, daemons) as connection:
+        assert connection.paths() == [("nic", "nic")] * 2
+        assert perf("kernel-zerocopy", "--tls", "1.3").returncode == 1
+    process.terminate()
+    _, said = process.communicate(timeout=seconds(30))
+    assert b'no NIC encrypts this connection, it goes by "kernel"' in said

@@ -51,11 +51,19 @@ static void protect_by_gnutls(const struct server *server, struct stream *stream
 		die("the server's handshake failed: %s", gnutls_strerror(error));
 }
 
-static void protect_by_daemon(const struct server *server, struct stream *stream,
-			      const char *records)
+/* Some of the kernel's records are made by a NIC, without anybody's asking for that. */
+static bool way_is(const char *direction, const char *records)
 {
+	return direction && (strcmp(direction, records) == 0 ||
+			     (strcmp(direction, "nic") == 0 && strcmp(records, "kernel") == 0));
+}
+
+static void protect_by_daemon(const struct server *server, struct stream *stream,
+			      enum throughput_path path)
+{
+	const char *records = path == PATH_RELAY ? "relay" : "kernel";
 	struct handshake *handshake = handshake_new();
-	const char *transmit, *receive;
+	const char *transmit, *receive, *reason;
 
 	if (!handshake || handshake_set_role(handshake, HANDSHAKE_SERVER) < 0 ||
 	    handshake_set_profile(handshake, records) < 0)
@@ -64,10 +72,15 @@ static void protect_by_daemon(const struct server *server, struct stream *stream
 		die("the server's handshake failed: %s", handshake_error(handshake));
 	transmit = handshake_result(handshake, HANDSHAKE_KEY_TRANSMIT, 0);
 	receive = handshake_result(handshake, HANDSHAKE_KEY_RECEIVE, 0);
-	if (!transmit || !receive || strcmp(transmit, records) != 0 ||
-	    strcmp(receive, records) != 0)
+	reason = handshake_result(handshake, HANDSHAKE_KEY_RECORDS_REASON, 0);
+	if (!way_is(transmit, records) || !way_is(receive, records))
 		die("the records do not go the way that is to be measured, %s: %s, %s", records,
 		    transmit ? transmit : "", receive ? receive : "");
+	/* Without a NIC the kernel would take the option as well, and copy. */
+	if (path == PATH_ZEROCOPY && strcmp(transmit, "nic") != 0)
+		die("kernel-zerocopy: no NIC encrypts this connection, it goes by \"%s\"%s%s; "
+		    "one that can takes --tls 1.2 and AES-GCM",
+		    transmit, reason ? ": " : "", reason ? reason : "");
 }
 
 static void serve_one(const struct server *server, enum throughput_path path, bool up,
@@ -90,7 +103,7 @@ static void serve_one(const struct server *server, enum throughput_path path, bo
 	if (path == PATH_GNUTLS)
 		protect_by_gnutls(server, &stream);
 	else if (path != PATH_PLAIN)
-		protect_by_daemon(server, &stream, path == PATH_RELAY ? "relay" : "kernel");
+		protect_by_daemon(server, &stream, path);
 	if (path == PATH_ZEROCOPY &&
 	    setsockopt(stream.fd, LEVEL_TLS, TLS_TX_ZEROCOPY_RO, &on, sizeof(on)) < 0)
 		die("this kernel has no zero copy for TLS: %s", strerror(errno));
