@@ -4,9 +4,7 @@
 import contextlib
 import os
 import pathlib
-import socket
 import subprocess
-import time
 
 import pytest
 
@@ -20,7 +18,6 @@ from test_upcall import pair
 from upcall import CLIENT, SERVER, UNAUTHENTICATED, X509, Upcall
 
 pytestmark = pytest.mark.usefixtures("kernel_records")
-RESOLVER = pathlib.Path("/etc/resolv.conf")
 LIMITS_RECORDS = tuple(int(part) for part in os.uname().release.split(".")[:2]) >= (6, 19)
 
 
@@ -74,37 +71,6 @@ def test_a_handshake_starts_no_process_and_reads_no_file(agent, pki, tmp_path):
     assert one.children() == children
     # None came and went, either.
     assert faults_of_children(one) == waited
-
-
-@pytest.fixture
-def resolver(tmp_path):
-    """A name server for all of this machine that hears questions and never answers."""
-    if os.geteuid() != 0 or not RESOLVER.exists():
-        pytest.skip(f"needs root and {RESOLVER}")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.bind(("127.0.0.1", 53))
-        except OSError as error:
-            pytest.skip(f"port 53 cannot be had: {error}")
-        sock.setblocking(False)
-        file = tmp_path / "resolv.conf"
-        file.write_text("nameserver 127.0.0.1\noptions timeout:5 attempts:2\n")
-        subprocess.run(["mount", "--bind", str(file), str(RESOLVER)], check=True)
-        try:
-            yield sock
-        finally:
-            subprocess.run(["umount", "-l", str(RESOLVER)], check=True)
-
-
-def test_no_name_is_looked_up(agent, resolver):
-    agent()
-    # The names that peers have in certificates need no server of names.
-    for _ in range(3):
-        began = time.monotonic()
-        assert [status for status, _ in handshake()] == ["ok", "ok"]
-        assert time.monotonic() - began < seconds(2)
-    with pytest.raises(BlockingIOError):
-        resolver.recv(4096)
 
 
 @pytest.mark.parametrize("wanted, status", [("dns:client.example.test", "ok"),
