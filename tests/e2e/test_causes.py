@@ -322,7 +322,8 @@ def peer_of(row, pki, agent):
         return lambda sock: tls_peer(sock, context(
             "client", trust=pki.trust, certificate=pki.cert(words[1]), key=pki.key(words[1])),
             "localhost")
-    return listener  # silent
+    assert words[0] == "silent", f"{row.name}: nobody here plays \"{row.peer}\""
+    return listener
 
 
 # ---- The rows ----
