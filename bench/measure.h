@@ -56,23 +56,6 @@ static inline double process_seconds(pid_t pid)
 	return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
 }
 
-/* The sum over a list "PID,PID,…"; an empty list is 0. */
-static inline double processes_seconds(const char *pids)
-{
-	double sum = 0;
-
-	while (pids && *pids) {
-		char *end;
-		long pid = strtol(pids, &end, 10);
-
-		if (end == pids)
-			die("\"%s\" is no list of process ids", pids);
-		sum += process_seconds((pid_t)pid);
-		pids = *end == ',' ? end + 1 : end;
-	}
-	return sum;
-}
-
 /* A listening socket on 127.0.0.1 and a free port. */
 static inline int loopback_listen(struct sockaddr_in *ret_address)
 {
