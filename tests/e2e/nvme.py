@@ -59,9 +59,6 @@ class Keyring:
         self.serials.append(serial)
         return serial, key
 
-    def drop(self, serial):
-        keyctl("unlink", serial, self.ring)
-
 
 # ---- Target and host ----
 
