@@ -84,7 +84,7 @@ def test_rates_of_the_daemon_stand_beside_those_of_the_library_alone(perf, recor
     svg = xml.etree.ElementTree.parse(drawing).getroot()
     assert svg.tag == "{http://www.w3.org/2000/svg}svg"
     assert len(svg.findall(".//{http://www.w3.org/2000/svg}circle")) == 2 * len(told["cases"])
-    covers("measuring handshakes", "TLS1.3", "server")
+    covers("Measuring handshakes", "TLS1.3", "server")
 
 
 def test_two_hosts_measure_as_one_does(perf, build):
@@ -128,7 +128,7 @@ def test_throughput_of_each_path_is_measured_and_counted(perf, records, tmp_path
     assert machine["kernel-tls"] == (records == "kernel")
     svg = xml.etree.ElementTree.parse(drawing).getroot()
     assert len(svg.findall(".//{http://www.w3.org/2000/svg}circle")) == 2 * len(told["cases"])
-    covers("measuring throughput", "TLS1.3", "server")
+    covers("Measuring throughput", "TLS1.3", "server")
 
 
 def test_finds_where_kernel_records_pay_or_says_that_there_are_none(perf, records):
@@ -137,8 +137,17 @@ def test_finds_where_kernel_records_pay_or_says_that_there_are_none(perf, record
     if records == "relay":
         assert "the server's kernel has no TLS" in perf(*arguments, status=1)
         return
-    pays = json.loads(perf(*arguments))["kernel-pays-from"]
-    assert pays is None or 1024 <= pays <= 1 << 26 and pays & (pays - 1) == 0
+    told = json.loads(perf(*arguments))
+    # What was measured of each size, in the order of the questions.
+    pays = {one["size"]: one["kernel-sendfile"] < one["gnutls"] for one in told["kernel-pays-asked"]}
+    assert all(one["kernel-sendfile"] > 0 and one["gnutls"] > 0 for one in told["kernel-pays-asked"])
+    least, found = 1 << 10, told["kernel-pays-from"]
+    if found is None:
+        assert pays == {1 << 26: False}
+        return
+    assert pays[1 << 26] and 2 <= len(pays) == len(told["kernel-pays-asked"]) <= 6
+    assert found == min(size for size in pays if pays[size])
+    assert found == least or not pays[found // 2]
 
 
 def test_a_path_that_cannot_be_taken_is_no_figure(perf, records):

@@ -80,7 +80,7 @@ static json_t *case_json(const struct throughput_case *which)
 
 json_t *throughput_report_json(const struct throughput_options *options,
 			       const struct throughput_case *cases, size_t count, json_t *machines,
-			       uint64_t crossover)
+			       uint64_t crossover, json_t *asked)
 {
 	json_t *list = json_array();
 	json_t *whole =
@@ -90,10 +90,12 @@ json_t *throughput_report_json(const struct throughput_options *options,
 
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(list, case_json(&cases[i]));
-	if (crossover)
+	if (crossover) {
 		json_object_set_new(whole, "kernel-pays-from",
 				    crossover == UINT64_MAX ? json_null()
 							    : json_integer((json_int_t)crossover));
+		json_object_set_new(whole, "kernel-pays-asked", asked);
+	}
 	return whole;
 }
 

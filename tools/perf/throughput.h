@@ -77,10 +77,11 @@ enum throughput_value { VALUE_SPEED, VALUE_SERVER_CPU, VALUE_CLIENT_CPU, VALUE_C
 /* MB/s, CPU seconds for each GB (of 10^9 bytes) at either end, system calls for each MB. */
 double throughput_value(const struct throughput_run *run, enum throughput_value value);
 
-/* crossover 0: it was not looked for; SIZE_MAX: there is none. */
+/* crossover 0: it was not looked for; SIZE_MAX: there is none. machines and asked are taken; the latter is
+ * what was measured of each size that was asked about, an array. */
 json_t *throughput_report_json(const struct throughput_options *options,
 			       const struct throughput_case *cases, size_t count, json_t *machines,
-			       uint64_t crossover);
+			       uint64_t crossover, json_t *asked);
 void throughput_report_text(FILE *stream, const struct throughput_options *options,
 			    const struct throughput_case *cases, size_t count, uint64_t crossover);
 int throughput_report_plot(FILE *stream, const struct throughput_options *options,
