@@ -46,8 +46,7 @@ static void upcall_release(struct upcall_handshake *upcall)
 	free(upcall);
 }
 
-/* What consumers tell apart is 0, ETIMEDOUT, which makes them try again, and all else. */
-static int status_of(const struct outcome *outcome)
+int upcall_status(const struct outcome *outcome)
 {
 	if (outcome->state == OUTCOME_ESTABLISHED)
 		return 0;
@@ -61,8 +60,8 @@ static int status_of(const struct outcome *outcome)
 		return outcome->failure.retry ? ETIMEDOUT : EIO;
 	case FAILURE_UNSUPPORTED:
 		return EOPNOTSUPP;
-	default:
-		return EACCES;
+	default: /* a peer's fault of its own, say, or a profile that a reload has just renamed */
+		return outcome->failure.retry ? ETIMEDOUT : EACCES;
 	}
 }
 
@@ -113,7 +112,7 @@ static void upcall_done_one(void *context, struct outcome *outcome)
 
 	counters_outcome(upcall->worker->setup->counters, outcome);
 	upcall->task = NULL;
-	upcall->answer.status = status_of(outcome);
+	upcall->answer.status = upcall_status(outcome);
 	upcall->answer.peer_authenticated = outcome->identity.authenticated;
 	upcall->certificate = peer_take(&outcome->identity);
 	upcall->answer.key_serial = outcome->key_serial;
