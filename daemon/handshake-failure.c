@@ -163,14 +163,15 @@ static void tell_not_tls(struct failure *failure, const struct transport *transp
 
 static void tell_error(struct failure *failure, int error, const struct session *session)
 {
+	const bool retry = error == GNUTLS_E_EARLY_DATA_REJECTED || error == GNUTLS_E_MEMORY_ERROR;
+
 	for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
 		if (causes[i].error != error)
 			continue;
 		if (causes[i].sentence == NULL)
 			tell_verification(failure, error, &session->verification);
 		else
-			failure_set(failure, causes[i].class, error == GNUTLS_E_EARLY_DATA_REJECTED,
-				    "%s", causes[i].sentence);
+			failure_set(failure, causes[i].class, retry, "%s", causes[i].sentence);
 		if (causes[i].class == FAILURE_VERIFICATION && failure->verification[0] == '\0')
 			snprintf(failure->verification, sizeof(failure->verification), "%s",
 				 gnutls_strerror(error));

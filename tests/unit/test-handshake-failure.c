@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "engine-checks.h"
+#include "handshake-failure.h"
 
 static void refuses_what_is_not_common(void **state)
 {
@@ -309,6 +310,46 @@ static int64_t milliseconds_since(const struct timespec *start, const struct tim
 	return (end->tv_sec - start->tv_sec) * 1000 + (end->tv_nsec - start->tv_nsec) / 1000000;
 }
 
+/* The library's own errors: only what passes by itself is worth another attempt. */
+static void says_of_its_own_faults_whether_they_pass(void **state)
+{
+	static const struct {
+		int error;
+		bool retry;
+	} cases[] = {
+	    {GNUTLS_E_MEMORY_ERROR, true},
+	    {GNUTLS_E_INTERNAL_ERROR, false},
+	    {GNUTLS_E_LIB_IN_ERROR_STATE, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct session session = {0};
+		struct failure failure = {0};
+		struct transport transport;
+		unsigned char answer[16];
+		int ours, theirs;
+
+		engine_connect(&ours, &theirs);
+		assert_int_equal(gnutls_init(&session.tls, GNUTLS_SERVER), 0);
+		assert_int_equal(gnutls_set_default_priority(session.tls), 0);
+		transport_init(&transport, ours);
+		transport_bind(&transport, session.tls);
+		handshake_failure_tell(&failure, cases[i].error, &session, &transport);
+		assert_int_equal(failure.class, FAILURE_INTERNAL);
+		assert_int_equal(failure.retry, cases[i].retry);
+		/* The peer hears that it is not to blame. */
+		assert_int_equal(failure.alert_direction, ALERT_SENT);
+		assert_int_equal(failure.alert, GNUTLS_A_INTERNAL_ERROR);
+		assert_int_equal(recv(theirs, answer, sizeof(answer), 0), 7);
+		assert_int_equal(answer[6], GNUTLS_A_INTERNAL_ERROR);
+		gnutls_deinit(session.tls);
+		transport_done(&transport);
+		close(ours);
+		close(theirs);
+	}
+}
+
 struct dripping {
 	int fd;
 	unsigned sent;
@@ -410,6 +451,7 @@ int main(void)
 	    engine_test(tells_an_early_end_of_the_connection),
 	    engine_test(tells_an_end_at_each_flight),
 	    engine_test(tells_a_reset),
+	    cmocka_unit_test(says_of_its_own_faults_whether_they_pass),
 	    engine_test(keeps_the_deadline),
 	    engine_test(gives_up_when_cancelled),
 	};
