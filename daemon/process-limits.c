@@ -16,18 +16,19 @@ enum { FILES_SPARE = 256 };
 
 /* Descriptors that a worker may need at worst: for each handshake the socket twice, a relayed reply's
  * three and the program's own; for each program its connection; for each listening two; for each request of
- * the kernel its socket, and two for each network namespace. */
-static rlim_t files_needed(const struct config *config)
+ * the kernel its socket and, while it waits, its keys or certificate; two for each network namespace. */
+rlim_t limits_files_needed(const struct config *config)
 {
 	return (rlim_t)config->handshakes_total * 6 + config->clients_total +
 	       (rlim_t)REGISTRY_MAX * 2 + FILES_SPARE +
-	       (config->kernel.line ? config->kernel.requests_total + NETWORKS_MAX * 2 : 0);
+	       (config->kernel.line ? (rlim_t)config->kernel.requests_total * 2 + NETWORKS_MAX * 2
+				    : 0);
 }
 
 void limits_raise_files(const struct config *config)
 {
 	static rlim_t told;
-	rlim_t needed = files_needed(config);
+	rlim_t needed = limits_files_needed(config);
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
