@@ -312,19 +312,24 @@ static int keys_take(struct source_netlink *source, struct kernel_pending *pendi
 		     const struct upcall_request *request, int *ret_status, struct problem *problem)
 {
 	struct consumer_keys *keys;
+	bool retry;
 	int r;
 
-	*ret_status = EACCES;
 	pending->request.psk = request->authentication == UPCALL_PSK;
 	if (!pending->request.psk)
 		return certificate_take(source, pending, request, ret_status, problem);
-	if (upcall_keys_read(request, &keys, problem) < 0)
+	r = upcall_keys_read(request, &keys, &retry, problem);
+	*ret_status = retry ? ETIMEDOUT : EACCES;
+	if (r < 0)
 		return -1;
 	r = consumer_keys_serials(keys, &pending->serials);
 	if (r == 0)
 		r = pending->keys_fd = consumer_keys_pack(keys);
 	consumer_keys_free(keys);
-	return r < 0 ? problem_set(problem, "its keys cannot be passed on: %s", strerror(-r)) : 0;
+	if (r >= 0)
+		return 0;
+	*ret_status = upcall_keys_may_retry(-r) ? ETIMEDOUT : EIO;
+	return problem_set(problem, "its keys cannot be passed on: %s", strerror(-r));
 }
 
 static void request_take(struct source_netlink *source, struct network *network,

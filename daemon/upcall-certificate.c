@@ -10,13 +10,14 @@
 
 #include "kernel-certificate.h"
 #include "sealed-memory.h"
+#include "upcall-keys.h"
 
 bool upcall_names_certificate(const struct upcall_request *request)
 {
 	return request->certificate != 0 || request->private_key != 0;
 }
 
-static ssize_t key_take(const char *what, int32_t serial, void *bytes, size_t room,
+static ssize_t key_take(const char *what, int32_t serial, void *bytes, size_t room, bool *ret_retry,
 			struct problem *problem)
 {
 	char description[512] = "";
@@ -24,6 +25,7 @@ static ssize_t key_take(const char *what, int32_t serial, void *bytes, size_t ro
 
 	if (size > 0 && (size_t)size <= room)
 		return size;
+	*ret_retry = size < 0 && upcall_keys_may_retry(errno);
 	if (size < 0 && errno == EOPNOTSUPP &&
 	    keyctl_describe(serial, description, sizeof(description)) > 0)
 		return problem_set(problem,
@@ -53,10 +55,11 @@ int upcall_certificate_read(const struct upcall_request *request, struct signer 
 				   request->certificate ? "a certificate" : "a private key",
 				   request->certificate ? "private key" : "certificate");
 	size = key_take("certificate", request->certificate, certificate, sizeof(certificate),
-			problem);
+			ret_retry, problem);
 	if (size < 0)
 		return -1;
-	key_size = key_take("private key", request->private_key, key, sizeof(key), problem);
+	key_size =
+	    key_take("private key", request->private_key, key, sizeof(key), ret_retry, problem);
 	r = key_size < 0 ? -1
 			 : signer_lend(signer, key, (size_t)key_size, ret_lent, ret_retry, problem);
 	explicit_bzero(key, sizeof(key));

@@ -14,6 +14,12 @@
 
 enum { DESCRIPTION_SIZE = 1024, RINGS_MAX = 16 };
 
+bool upcall_keys_may_retry(int error)
+{
+	return error == ENOMEM || error == ENOSPC || error == EMFILE || error == ENFILE ||
+	       error == EAGAIN || error == EINTR;
+}
+
 void upcall_keys_forget(void)
 {
 	keyctl_clear(KEY_SPEC_PROCESS_KEYRING);
@@ -38,6 +44,7 @@ static const char *key_describe(key_serial_t serial, char text[DESCRIPTION_SIZE]
 	return cursor;
 }
 
+// 0 or -errno with a sentence.
 static int key_add(struct consumer_keys *keys, key_serial_t serial, const char *identity,
 		   struct problem *problem)
 {
@@ -51,31 +58,33 @@ static int key_add(struct consumer_keys *keys, key_serial_t serial, const char *
 	long size = keyctl_read(serial, (char *)bytes, sizeof(bytes));
 	int error;
 
-	if (size < 0)
-		return problem_set(problem, "its key %d (\"%.200s\") cannot be read: %s", serial,
-				   identity, strerror(errno));
+	if (size < 0) {
+		error = -errno;
+		problem_set(problem, "its key %d (\"%.200s\") cannot be read: %s", serial, identity,
+			    strerror(-error));
+		return error;
+	}
 	key.key_size = (size_t)size;
 	error = consumer_keys_add(keys, &key);
 	explicit_bzero(bytes, sizeof(bytes));
-	if (error == 0)
-		return 0;
 	if (error == -EINVAL)
-		return problem_set(problem,
-				   "its key %d (\"%.200s\") has %ld bytes; %d to %d are"
-				   " needed",
-				   serial, identity, size, CONSUMER_KEY_MIN, CONSUMER_KEY_MAX);
-	return error == -E2BIG
-		   ? problem_set(problem, "its keyring has more than %d keys", CONSUMER_KEYS_MAX)
-		   : problem_set(problem, "out of memory");
+		problem_set(problem, "its key %d (\"%.200s\") has %ld bytes; %d to %d are needed",
+			    serial, identity, size, CONSUMER_KEY_MIN, CONSUMER_KEY_MAX);
+	else if (error == -E2BIG)
+		problem_set(problem, "its keyring has more than %d keys", CONSUMER_KEYS_MAX);
+	else if (error < 0)
+		problem_set(problem, "out of memory");
+	return error;
 }
 
 // ---- A client's ----
 
 static int named_read(const struct upcall_request *request, struct consumer_keys *keys,
-		      struct problem *problem)
+		      bool *ret_retry, struct problem *problem)
 {
 	char text[DESCRIPTION_SIZE];
 	bool sha384;
+	int error;
 
 	if (!request->identity_count)
 		return problem_set(problem, "it names no key");
@@ -83,9 +92,11 @@ static int named_read(const struct upcall_request *request, struct consumer_keys
 		key_serial_t serial = request->identities[i];
 		const char *identity = key_describe(serial, text);
 
-		if (!identity)
+		if (!identity) {
+			*ret_retry = upcall_keys_may_retry(errno);
 			return problem_set(problem, "its key %d cannot be looked at: %s", serial,
 					   strerror(errno));
+		}
 		if (strcmp(text, "psk") != 0)
 			return problem_set(problem,
 					   "its key %d (\"%.200s\") is of the type %s, and psk is"
@@ -96,7 +107,9 @@ static int named_read(const struct upcall_request *request, struct consumer_keys
 					   "its key %d (\"%.200s\") has no identity of NVMe/TCP"
 					   " (NVMe1R01 HOST SUBSYSTEM DIGEST)",
 					   serial, identity);
-		if (key_add(keys, serial, identity, problem) < 0)
+		error = key_add(keys, serial, identity, problem);
+		*ret_retry = upcall_keys_may_retry(-error);
+		if (error < 0)
 			return -1;
 	}
 	return 0;
@@ -104,49 +117,71 @@ static int named_read(const struct upcall_request *request, struct consumer_keys
 
 // ---- A server's ----
 
-static int ring_read(key_serial_t ring, struct consumer_keys *keys, struct problem *problem)
+// One key of a ring, if it is of use. 0 or -errno with a sentence.
+static int member_read(key_serial_t serial, struct consumer_keys *keys, struct problem *problem)
 {
 	char text[DESCRIPTION_SIZE];
+	const char *identity = key_describe(serial, text);
+	struct problem one = {""};
+	bool sha384;
+	int error;
+
+	if (!identity && upcall_keys_may_retry(errno)) {
+		error = -errno;
+		problem_set(problem, "its key %d cannot be looked at: %s", serial,
+			    strerror(-error));
+		return error;
+	}
+	if (!identity || strcmp(text, "psk") != 0 ||
+	    !consumer_key_is_nvme(identity, strlen(identity), &sha384))
+		return 0;
+	error = key_add(keys, serial, identity, &one);
+	if (error == 0)
+		return 0;
+	if (error == -E2BIG || upcall_keys_may_retry(-error)) {
+		problem_set(problem, "%s", one.text);
+		return error;
+	}
+	// One that has expired does not keep others from being served.
+	log_debug("a request of the kernel: %s", one.text);
+	return 0;
+}
+
+static int ring_read(key_serial_t ring, struct consumer_keys *keys, bool *ret_retry,
+		     struct problem *problem)
+{
 	void *list = NULL;
 	long size = keyctl_read_alloc(ring, &list);
 	int error = 0;
 
-	if (size < 0)
+	if (size < 0) {
+		*ret_retry = upcall_keys_may_retry(errno);
 		return problem_set(problem, "its keyring %d cannot be read: %s", ring,
 				   strerror(errno));
+	}
 	for (long at = 0; error == 0 && at + (long)sizeof(key_serial_t) <= size;
 	     at += (long)sizeof(key_serial_t)) {
-		struct problem one = {""};
-		const char *identity;
 		key_serial_t serial;
-		bool sha384;
 
 		memcpy(&serial, (char *)list + at, sizeof(serial));
-		identity = key_describe(serial, text);
-		if (!identity || strcmp(text, "psk") != 0 ||
-		    !consumer_key_is_nvme(identity, strlen(identity), &sha384))
-			continue;
-		if (key_add(keys, serial, identity, &one) == 0)
-			continue;
-		// One that has expired does not keep others from being served.
-		if (consumer_keys_count(keys) == CONSUMER_KEYS_MAX)
-			error = problem_set(problem, "%s", one.text);
-		else
-			log_debug("a request of the kernel: %s", one.text);
+		error = member_read(serial, keys, problem);
 	}
 	free(list);
-	return error;
+	*ret_retry = upcall_keys_may_retry(-error);
+	return error < 0 ? -1 : 0;
 }
 
-static int default_link(struct problem *problem)
+static int default_link(bool *ret_retry, struct problem *problem)
 {
 	key_serial_t ring = find_key_by_type_and_desc("keyring", DEFAULT_RING, 0);
 
 	if (ring <= 0)
 		return problem_set(problem, "it brings no keyring, and there is no " DEFAULT_RING);
-	if (keyctl_link(ring, KEY_SPEC_PROCESS_KEYRING) < 0)
+	if (keyctl_link(ring, KEY_SPEC_PROCESS_KEYRING) < 0) {
+		*ret_retry = upcall_keys_may_retry(errno);
 		return problem_set(problem, "the keyring " DEFAULT_RING " cannot be used: %s",
 				   strerror(errno));
+	}
 	return 0;
 }
 
@@ -158,50 +193,55 @@ static bool is_ring(key_serial_t serial)
 }
 
 // Those that are linked in the process keyring.
-static int rings_find(key_serial_t rings[RINGS_MAX], struct problem *problem)
+static int rings_find(key_serial_t rings[RINGS_MAX], bool *ret_retry, struct problem *problem)
 {
 	key_serial_t serials[RINGS_MAX];
 	long size = keyctl_read(KEY_SPEC_PROCESS_KEYRING, (char *)serials, sizeof(serials));
 	int count = 0;
 
-	if (size < 0 && errno != ENOKEY)
+	if (size < 0 && errno != ENOKEY) {
+		*ret_retry = upcall_keys_may_retry(errno);
 		return problem_set(problem, "the process keyring cannot be read: %s",
 				   strerror(errno));
+	}
 	for (long i = 0; i < RINGS_MAX && (i + 1) * (long)sizeof(*serials) <= size; i++)
 		if (is_ring(serials[i]))
 			rings[count++] = serials[i];
 	return count;
 }
 
-static int rings_read(struct consumer_keys *keys, struct problem *problem)
+static int rings_read(struct consumer_keys *keys, bool *ret_retry, struct problem *problem)
 {
 	key_serial_t rings[RINGS_MAX] = {0};
-	int count = rings_find(rings, problem);
+	int count = rings_find(rings, ret_retry, problem);
 
 	if (count == 0)
-		count = default_link(problem) < 0 ? -1 : rings_find(rings, problem);
+		count = default_link(ret_retry, problem) < 0
+			    ? -1
+			    : rings_find(rings, ret_retry, problem);
 	if (count < 0)
 		return -1;
 	for (int i = 0; i < count; i++)
-		if (ring_read(rings[i], keys, problem) < 0)
+		if (ring_read(rings[i], keys, ret_retry, problem) < 0)
 			return -1;
 	return 0;
 }
 
 int upcall_keys_read(const struct upcall_request *request, struct consumer_keys **ret_keys,
-		     struct problem *problem)
+		     bool *ret_retry, struct problem *problem)
 {
 	struct consumer_keys *keys = consumer_keys_new();
 	int r;
 
+	*ret_retry = !keys;
 	if (!keys)
 		return problem_set(problem, "out of memory");
 	if (!request->is_server)
-		r = named_read(request, keys, problem);
+		r = named_read(request, keys, ret_retry, problem);
 	else if (request->keyring != 0)
-		r = ring_read(request->keyring, keys, problem);
+		r = ring_read(request->keyring, keys, ret_retry, problem);
 	else
-		r = rings_read(keys, problem);
+		r = rings_read(keys, ret_retry, problem);
 	if (r == 0)
 		*ret_keys = keys;
 	else
