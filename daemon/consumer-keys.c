@@ -138,6 +138,11 @@ unsigned consumer_keys_count(const struct consumer_keys *keys)
 	return keys->count;
 }
 
+size_t consumer_keys_size(const struct consumer_keys *keys)
+{
+	return keys->size;
+}
+
 bool consumer_keys_find(const struct consumer_keys *keys, const void *identity, size_t size,
 			struct consumer_key *ret_key)
 {

@@ -37,6 +37,8 @@ void consumer_keys_free(struct consumer_keys *keys);
 /* Copies. 0 or -errno (-EINVAL: sizes beyond the bounds; -E2BIG: there are too many). */
 int consumer_keys_add(struct consumer_keys *keys, const struct consumer_key *key);
 unsigned consumer_keys_count(const struct consumer_keys *keys);
+/* The bytes that they take, here and in a worker. */
+size_t consumer_keys_size(const struct consumer_keys *keys);
 /* The key of exactly this identity; borrowed. false: there is none. */
 bool consumer_keys_find(const struct consumer_keys *keys, const void *identity, size_t size,
 			struct consumer_key *ret_key);

@@ -27,6 +27,7 @@ struct kernel_queue {
 	unsigned count;
 	unsigned total, own; /* own: what each lane has for itself */
 	unsigned common;     /* what is left for all */
+	size_t keys_size;    /* of all */
 	int64_t earliest;    /* or later; never earlier than this */
 };
 
@@ -147,6 +148,18 @@ struct kernel_pending *kernel_queue_add(struct kernel_queue *queue, void *networ
 	return pending;
 }
 
+bool kernel_queue_has_room_for_keys(const struct kernel_queue *queue)
+{
+	return queue->keys_size < KERNEL_QUEUE_KEYS_MAX;
+}
+
+void kernel_queue_count_keys(struct kernel_queue *queue, struct kernel_pending *pending,
+			     size_t size)
+{
+	pending->keys_size = size;
+	queue->keys_size += size;
+}
+
 void *kernel_pending_network(const struct kernel_pending *pending)
 {
 	return pending->lane->network;
@@ -193,6 +206,7 @@ void kernel_queue_remove(struct kernel_queue *queue, struct kernel_pending *pend
 	TAILQ_REMOVE(&queue->all, pending, all);
 	LIST_REMOVE(pending, same);
 	queue->count--;
+	queue->keys_size -= pending->keys_size;
 	if (--lane->count == 0) {
 		LIST_REMOVE(lane, entry);
 		free(lane);

@@ -12,6 +12,8 @@
 
 #include "kernel-request.h"
 
+enum { KERNEL_QUEUE_KEYS_MAX = 256 * 1024 * 1024 }; /* bytes, but for the last ring's */
+
 struct kernel_lane;
 
 struct kernel_pending {
@@ -23,6 +25,7 @@ struct kernel_pending {
 	struct kernel_request request;
 	int fd;           /* kept until the answer: it can be given even if the worker dies */
 	int keys_fd;      /* until it is given; -1: there are none */
+	size_t keys_size; /* kernel_queue_count_keys() */
 	int32_t *serials; /* of these keys, which the answer may name; ends with 0; NULL: none */
 	struct signer *signer; /* that has the private key of request.own; NULL: none */
 	pid_t worker;          /* 0: waits for one; set by kernel_queue_given() */
@@ -49,6 +52,13 @@ bool kernel_queue_has_room(const struct kernel_queue *queue, const void *network
 struct kernel_pending *kernel_queue_add(struct kernel_queue *queue, void *network,
 					unsigned consumer, uint64_t id, int64_t deadline);
 void *kernel_pending_network(const struct kernel_pending *pending);
+
+/* Whether one more may bring a whole ring of keys: who has such a request keeps them until it has ended, and
+ * whoever connects to a target makes one. */
+bool kernel_queue_has_room_for_keys(const struct kernel_queue *queue);
+/* So many bytes of keys are this one's until its end. Once. */
+void kernel_queue_count_keys(struct kernel_queue *queue, struct kernel_pending *pending,
+			     size_t size);
 
 /* Whose turn it is. NULL: none waits. */
 struct kernel_pending *kernel_queue_next(const struct kernel_queue *queue);

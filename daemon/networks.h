@@ -42,6 +42,7 @@ void networks_free(struct networks *networks);
 /* Lent until the next call. NULL: the daemon's own alone. What cannot be joined is told by the log. */
 void networks_configure(struct networks *networks, const struct config_kernel *config);
 
+/* In any order, which the caller may change. */
 struct network_list *networks_list(struct networks *networks);
 /* How many are served. */
 unsigned networks_count(const struct networks *networks);

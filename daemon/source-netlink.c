@@ -30,6 +30,7 @@ enum {
 	MARGIN_MS = 1000,      /* of the time that a consumer names */
 	GRACE_MS = 500,        /* what a worker has beyond its own deadline */
 	ACCEPTS_AT_ONCE = 256, /* rounds of one from each namespace */
+	ACCEPTING_MS = 20,     /* and no longer: a large ring takes more than that to read */
 	FAILURES_AT_ONCE = 64,
 
 	TELL_FULL_MS = 10000,
@@ -274,17 +275,14 @@ static void request_refuse(struct source_netlink *source, struct network *networ
 	request_answer(source, network, request, status);
 }
 
-/* There was room when it was asked for, but another consumer's. */
 static void request_turn_away(struct source_netlink *source, struct network *network,
-			      const struct upcall_request *request)
+			      const struct upcall_request *request, const char *why)
 {
 	int64_t now = now_ms();
 
 	if (now >= source->tell_full_ms)
-		log_warning("a %s handshake that the kernel asks for has to wait: its consumer has"
-			    " its share of requests-total under way; raise that, or see who asks"
-			    " for so many",
-			    request->is_server ? "server's" : "client's");
+		log_warning("a %s handshake that the kernel asks for has to wait: %s",
+			    request->is_server ? "server's" : "client's", why);
 	source->tell_full_ms = now + TELL_FULL_MS;
 	request_answer(source, network, request, ETIMEDOUT);
 }
@@ -325,6 +323,7 @@ static int keys_take(struct source_netlink *source, struct kernel_pending *pendi
 	r = consumer_keys_serials(keys, &pending->serials);
 	if (r == 0)
 		r = pending->keys_fd = consumer_keys_pack(keys);
+	kernel_queue_count_keys(source->queue, pending, consumer_keys_size(keys));
 	consumer_keys_free(keys);
 	if (r >= 0)
 		return 0;
@@ -345,10 +344,22 @@ static void request_take(struct source_netlink *source, struct network *network,
 		request_refuse(source, network, request, EACCES, problem.text);
 		return;
 	}
+	if (request->authentication == UPCALL_PSK && request->is_server &&
+	    !kernel_queue_has_room_for_keys(source->queue)) {
+		request_turn_away(
+		    source, network, request,
+		    "the keys of those under way take 256 MiB; see who asks for so many,"
+		    " or give their port a keyring with fewer keys");
+		return;
+	}
 	pending = kernel_queue_add(source->queue, network, consumer_number(source->config, profile),
 				   source->last_id + 1, now_ms() + timeout_ms + GRACE_MS);
 	if (!pending) {
-		request_turn_away(source, network, request);
+		/* There was room when it was asked for, but another consumer's. */
+		request_turn_away(
+		    source, network, request,
+		    "its consumer has its share of requests-total under way; raise that,"
+		    " or see who asks for so many");
 		return;
 	}
 	if (keys_take(source, pending, request, &status, &problem) < 0) {
@@ -414,18 +425,36 @@ static void network_accept(struct source_netlink *source, struct network *networ
 	}
 }
 
+/* The next turn goes on with the namespace behind this one. */
+static void networks_rotate(struct network_list *list, const struct network *network)
+{
+	struct network *first;
+
+	do {
+		first = TAILQ_FIRST(list);
+		TAILQ_REMOVE(list, first, entry);
+		TAILQ_INSERT_TAIL(list, first, entry);
+	} while (first != network);
+}
+
 /* One from each namespace in turn, until there are none or enough. */
 static void requests_accept(struct source_netlink *source)
 {
+	struct network_list *list = networks_list(source->networks);
+	const int64_t end = now_ms() + ACCEPTING_MS;
 	struct network *network;
 	bool any = true;
 
 	for (int i = 0; i < ACCEPTS_AT_ONCE && any; i++) {
 		any = false;
-		TAILQ_FOREACH(network, networks_list(source->networks), entry)
+		TAILQ_FOREACH(network, list, entry)
 		if (network_is_due(source, network)) {
 			network_accept(source, network);
 			any = true;
+			if (now_ms() >= end) {
+				networks_rotate(list, network);
+				return;
+			}
 		}
 	}
 }

@@ -181,6 +181,32 @@ static void the_earliest_deadline_is_known(void **state)
 	assert_int_equal(kernel_queue_earliest(queue, 40), INT64_MAX);
 }
 
+/* A request has its keys until it has ended, whether it waits or was given. */
+static void keys_are_bounded_over_all(void **state)
+{
+	const size_t quarter = KERNEL_QUEUE_KEYS_MAX / 4;
+	struct kernel_queue *queue = *state;
+
+	kernel_queue_limit(queue, 10, 1);
+	assert_true(kernel_queue_has_room_for_keys(queue));
+	for (int i = 0; i < 4; i++) {
+		assert_true(kernel_queue_has_room_for_keys(queue));
+		kernel_queue_count_keys(queue, add(queue, &one, NFS), quarter);
+	}
+	assert_false(kernel_queue_has_room_for_keys(queue));
+	/* Others than those with keys have room. */
+	assert_true(kernel_queue_has_room(queue, &one, NFS));
+	add(queue, &one, NFS);
+	kernel_queue_given(queue, kernel_queue_first(queue), 7);
+	assert_false(kernel_queue_has_room_for_keys(queue));
+	kernel_queue_remove(queue, kernel_queue_first(queue));
+	assert_true(kernel_queue_has_room_for_keys(queue));
+	while (kernel_queue_first(queue))
+		kernel_queue_remove(queue, kernel_queue_first(queue));
+	kernel_queue_count_keys(queue, add(queue, &one, NFS), KERNEL_QUEUE_KEYS_MAX - 1);
+	assert_true(kernel_queue_has_room_for_keys(queue));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -198,6 +224,7 @@ int main(void)
 					    queue_teardown),
 	    cmocka_unit_test_setup_teardown(the_earliest_deadline_is_known, queue_setup,
 					    queue_teardown),
+	    cmocka_unit_test_setup_teardown(keys_are_bounded_over_all, queue_setup, queue_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
