@@ -54,6 +54,7 @@ void network_tally_free(struct network_tally *tally)
 
 int network_tally_open(struct network_tally *tally, const char *name)
 {
+	char shown[NETWORK_NAME_SIZE] = "";
 	struct line *line;
 	int i = 0;
 
@@ -61,13 +62,15 @@ int network_tally_open(struct network_tally *tally, const char *name)
 		i++;
 	if (i == NETWORKS_MAX)
 		return -1;
+	/* Here and not there, where a worker could take the NUL away meanwhile. */
+	snprintf(shown, sizeof(shown), "%s", name);
+	for (char *at = shown; *at; at++)
+		if (!isgraph((unsigned char)*at))
+			*at = '?';
 	tally->used[i] = true;
 	line = &tally->shared[i];
 	atomic_fetch_add(&line->version, 1);
-	snprintf(line->name, sizeof(line->name), "%s", name);
-	for (char *at = line->name; *at; at++)
-		if (!isgraph((unsigned char)*at))
-			*at = '?';
+	memcpy(line->name, shown, sizeof(shown));
 	memset(line->numbers, 0, sizeof(line->numbers));
 	atomic_store(&line->used, true);
 	atomic_fetch_add(&line->version, 1);

@@ -3,12 +3,15 @@
 #include <errno.h>
 #include <limits.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -124,6 +127,38 @@ static void another_process_reads_them_whole(void **state)
 	network_tally_free(tally);
 }
 
+/* Workers may write to the memory, too: one fills the last line without a NUL all the while. Behind the memory is
+ * nothing, so who walked out of it would end. */
+static void what_a_worker_writes_leads_nowhere(void **state)
+{
+	const size_t size = 13 * 4096; /* of all lines */
+	struct network_tally *tally = network_tally_new();
+	char **shared = (char **)tally; /* its first member */
+	char *place = mmap(NULL, size * 2, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int last = -1;
+	pid_t writer;
+
+	(void)state;
+	assert_true(tally && place != MAP_FAILED);
+	*shared = mremap(*shared, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, place);
+	assert_ptr_equal(*shared, place);
+	while (last < NETWORKS_MAX - 1)
+		last = network_tally_open(tally, "blue");
+	writer = fork();
+	if (writer == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0)
+		for (;;)
+			memset(place + size - 96, '\t', 96);
+	assert_true(writer > 0);
+	for (int i = 0; i < 200000; i++) {
+		network_tally_close(tally, last);
+		assert_int_equal(network_tally_open(tally, "blue"), last);
+	}
+	kill(writer, SIGKILL);
+	waitpid(writer, NULL, 0);
+	network_tally_free(tally);
+	munmap(place + size, size);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -132,6 +167,7 @@ int main(void)
 	    cmocka_unit_test(what_is_no_namespace_is_not_joined),
 	    cmocka_unit_test(lines_are_given_shown_and_taken_back),
 	    cmocka_unit_test(another_process_reads_them_whole),
+	    cmocka_unit_test(what_a_worker_writes_leads_nowhere),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
