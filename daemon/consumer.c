@@ -7,10 +7,29 @@
 
 #include "keyring.h"
 
-// Consumers that have a key of their own in [kernel].
-static bool keyring_is_known(const char *name)
+// Keyrings of the consumers that have a key of their own in [kernel], and what these ask for.
+static const struct known {
+	const char *name;
+	bool client, server, psk;
+} knowns[] = {
+    {".nfs", .client = true},
+    {".nfsd", .server = true},
+    {".nvme", .client = true, .server = true, .psk = true},
+    {.name = NULL},
+};
+
+static const struct known *known_lookup(const char *name)
 {
-	return !strcmp(name, ".nfs") || !strcmp(name, ".nfsd") || !strcmp(name, ".nvme");
+	for (const struct known *known = knowns; known->name; known++)
+		if (!strcmp(known->name, name))
+			return known;
+	return NULL;
+}
+
+static bool known_fits(const struct known *known, const struct upcall_request *request)
+{
+	return known->psk == (request->authentication == UPCALL_PSK) &&
+	       (request->is_server ? known->server : known->client);
 }
 
 static const struct config_keyring *keyring_lookup(const struct config_kernel *kernel,
@@ -41,6 +60,7 @@ const char *consumer_profile(const struct config_kernel *kernel,
 			     const struct upcall_request *request, struct problem *problem)
 {
 	const struct config_keyring *keyring;
+	const struct known *known;
 	char name[KEYRING_NAME_SIZE];
 
 	if (request->keyring == 0)
@@ -52,8 +72,16 @@ const char *consumer_profile(const struct config_kernel *kernel,
 	keyring = keyring_lookup(kernel, name);
 	if (keyring)
 		return keyring->profile;
+	known = known_lookup(name);
+	if (known && !known_fits(known, request)) {
+		problem_set(problem,
+			    "its keyring is \"%s\", whose consumer does not ask for such a"
+			    " handshake",
+			    name);
+		return NULL;
+	}
 	// A host of NVMe/TCP may be given any keyring; who has its keys is who may ask.
-	if (keyring_is_known(name) || request->authentication == UPCALL_PSK)
+	if (known || request->authentication == UPCALL_PSK)
 		return by_question(kernel, request, problem);
 	problem_set(problem,
 		    "its keyring is \"%s\", for which [kernel] has no profile; add \"keyring = %s"

@@ -49,7 +49,7 @@ int keyring_find(const char *what, const char *name, int32_t *ret_serial, struct
 	return 0;
 }
 
-// "type;uid;gid;permissions;description"
+// "type;uid;gid;permissions;description": only the last may have semicolons in it.
 int keyring_name(int32_t serial, char ret_name[KEYRING_NAME_SIZE])
 {
 	char *text = NULL, *name;
@@ -57,9 +57,13 @@ int keyring_name(int32_t serial, char ret_name[KEYRING_NAME_SIZE])
 
 	if (keyctl_describe_alloc(serial, &text) < 0)
 		return -1;
-	name = strrchr(text, ';');
-	if (name && !strncmp(text, "keyring;", 8) && strlen(name + 1) < KEYRING_NAME_SIZE) {
-		memcpy(ret_name, name + 1, strlen(name + 1) + 1);
+	name = text;
+	for (int field = 0; name && field < 4; field++) {
+		name = strchr(name, ';');
+		name = name ? name + 1 : NULL;
+	}
+	if (name && !strncmp(text, "keyring;", 8) && strlen(name) < KEYRING_NAME_SIZE) {
+		memcpy(ret_name, name, strlen(name) + 1);
 		error = 0;
 	}
 	free(text);

@@ -85,6 +85,20 @@ static void a_key_is_no_keyring(void **state)
 	assert_int_equal(keyring_name(0x7ffffff0, text), -1);
 }
 
+/* Else anybody's keyring could be taken for one of the kernel's. */
+static void a_name_is_whole_with_semicolons(void **state)
+{
+	char text[KEYRING_NAME_SIZE];
+	key_serial_t other;
+
+	(void)state;
+	needs_keys();
+	other = add_key("keyring", "x;.nfsd", NULL, 0, ring);
+	assert_true(other > 0);
+	assert_int_equal(keyring_name(other, text), 0);
+	assert_string_equal(text, "x;.nfsd");
+}
+
 /* A child, as the daemon's workers are, must not read what the kernel gave the supervisor. */
 static void possession_is_the_thread_s_alone(void **state)
 {
@@ -113,6 +127,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(finds_by_name_and_number),
 	    cmocka_unit_test(a_key_is_no_keyring),
+	    cmocka_unit_test(a_name_is_whole_with_semicolons),
 	    cmocka_unit_test(possession_is_the_thread_s_alone),
 	};
 
