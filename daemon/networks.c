@@ -27,20 +27,27 @@ enum {
 struct networks {
 	struct network_list list; /* the daemon's own first */
 	struct network_tally *tally;
-	const struct config_kernel *config; /* NULL: the daemon's own alone */
+	const struct config_kernel *config; /* NULL: none is served */
 	unsigned count;                     /* of those that are served */
 	int events;                         /* epoll: the agents' notifications */
 	int changes;                        /* inotify, -1 */
 	int mounts;                         /* -1 */
 	int64_t due, rest_until;
 	bool told_many;
+	bool stopped;
 };
 
 /* ---- One ----------------------------------------------------------------------------------- */
 
+/* Nobody waits for what is not heard: consumers are refused at once. */
 static void network_hear(struct networks *networks, struct network *network, bool on)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = network};
+
+	if (upcall_attend(network->upcall, on) < 0)
+		log_error("%s the group of those who serve the kernel's requests fails in the"
+			  " network namespace \"%s\"; a reload tries again",
+			  on ? "joining" : "leaving", network->name ? network->name : "(own)");
 
 	epoll_ctl(networks->events, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, upcall_fd(network->upcall),
 		  &event);
@@ -216,6 +223,8 @@ void networks_configure(struct networks *networks, const struct config_kernel *c
 		network->more = true;
 		if (!network->upcall)
 			network_free(networks, network);
+		else if (!network->name)
+			network_hear(networks, network, config != NULL);
 	}
 	networks_look(networks);
 	for (size_t i = 0; config && i < config->namespace_count; i++) {
@@ -228,6 +237,13 @@ void networks_configure(struct networks *networks, const struct config_kernel *c
 				 " it comes",
 				 config->namespaces[i]);
 	}
+}
+
+void networks_stop(struct networks *networks)
+{
+	networks->config = NULL;
+	networks->stopped = true;
+	networks->due = INT64_MAX;
 }
 
 /* ---- Over time ----------------------------------------------------------------------------- */
@@ -284,6 +300,8 @@ int64_t networks_tend(struct networks *networks, int64_t now)
 {
 	struct network *network, *next;
 
+	if (networks->stopped)
+		return INT64_MAX;
 	if (networks->due <= now) {
 		networks->due = INT64_MAX;
 		networks_look(networks);
@@ -292,7 +310,8 @@ int64_t networks_tend(struct networks *networks, int64_t now)
 	for (network = TAILQ_FIRST(&networks->list); network; network = next) {
 		next = TAILQ_NEXT(network, entry);
 		if (network->leaving &&
-		    (!network->upcall || (!network->more && network->numbers.under_way == 0)))
+		    (!network->upcall ||
+		     ((!network->more || !networks->config) && network->numbers.under_way == 0)))
 			network_free(networks, network);
 	}
 	return networks->due;

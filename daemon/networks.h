@@ -39,8 +39,13 @@ enum { NETWORKS_POLLED = 3 };
 int networks_new(struct networks **ret_networks, struct problem *problem);
 /* NULL is fine. */
 void networks_free(struct networks *networks);
-/* Lent until the next call. NULL: the daemon's own alone. What cannot be joined is told by the log. */
+/* Lent until the next call. NULL: none is served, not even the daemon's own, until there is one again. What
+ * cannot be joined is told by the log. */
 void networks_configure(struct networks *networks, const struct config_kernel *config);
+
+/* Nothing is joined or let go of any more, and the configuration is not used: what waits is for the next
+ * agent. */
+void networks_stop(struct networks *networks);
 
 /* In any order, which the caller may change. */
 struct network_list *networks_list(struct networks *networks);

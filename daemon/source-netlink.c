@@ -194,20 +194,32 @@ void source_netlink_free(struct source_netlink *source)
 	free(source);
 }
 
-void source_netlink_configure(struct source_netlink *source, const struct config_kernel *config,
-			      struct signer *signer)
+static void source_settle(struct source_netlink *source, const struct config_kernel *config,
+			  struct signer *signer)
 {
 	struct kernel_pending *pending = kernel_queue_first(source->queue), *next;
 
 	source->config = config;
 	source->signer = signer;
-	networks_configure(source->networks, config);
 	/* Only the workers of the former configuration could ask the signer that has its key. */
 	for (; pending; pending = next) {
 		next = kernel_queue_after(pending);
 		if (pending->worker == 0 && pending->signer && pending->signer != signer)
 			pending_end(source, pending, ETIMEDOUT, 0);
 	}
+}
+
+void source_netlink_configure(struct source_netlink *source, const struct config_kernel *config,
+			      struct signer *signer)
+{
+	networks_configure(source->networks, config);
+	source_settle(source, config, signer);
+}
+
+void source_netlink_stop(struct source_netlink *source)
+{
+	networks_stop(source->networks);
+	source_settle(source, NULL, NULL);
 }
 
 void source_netlink_forget_signer(struct source_netlink *source, const struct signer *signer)

@@ -29,10 +29,12 @@ int source_netlink_new(struct counters *counters, source_netlink_give *give, voi
 		       struct source_netlink **ret_source, struct problem *problem);
 /* Answers all that is under way with ETIMEDOUT, so that consumers try again. NULL is fine. */
 void source_netlink_free(struct source_netlink *source);
-/* What the requests that come from now on are served by; lent, until the next call. NULL: nothing is taken any
- * more, what is under way is. */
+/* What the requests that come from now on are served by; lent, until the next call. NULL: nobody is
+ * served any more, which consumers hear at once; what is under way is brought to its end. */
 void source_netlink_configure(struct source_netlink *source, const struct config_kernel *config,
 			      struct signer *signer);
+/* The daemon ends: nothing is taken any more, and what waits is left to the next agent. */
+void source_netlink_stop(struct source_netlink *source);
 /* The signer is about to end, with all keys that requests have given it. */
 void source_netlink_forget_signer(struct source_netlink *source, const struct signer *signer);
 

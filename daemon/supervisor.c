@@ -70,7 +70,7 @@ static void supervisor_stop(struct supervisor *supervisor)
 		generation_retire(g, g->loaded->config->stop_timeout_ms, false);
 	registry_done(&supervisor->registry);
 	if (supervisor->netlink)
-		source_netlink_configure(supervisor->netlink, NULL, NULL);
+		source_netlink_stop(supervisor->netlink);
 }
 
 static void supervisor_reap(struct supervisor *supervisor)
@@ -318,7 +318,7 @@ static void supervisor_end(struct supervisor *supervisor)
 	if (supervisor->counters)
 		registry_done(&supervisor->registry);
 	if (supervisor->netlink)
-		source_netlink_configure(supervisor->netlink, NULL, NULL);
+		source_netlink_stop(supervisor->netlink);
 	while (supervisor->generations) {
 		struct generation *generation = supervisor->generations;
 

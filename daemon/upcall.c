@@ -48,7 +48,7 @@ struct upcall {
 	struct nl_sock
 	    *events; /* member of the group, nothing else: what overflows here is no loss */
 	struct nl_sock *commands; /* the kernel answers within the send: a receive never waits */
-	int family;
+	int family, group;
 };
 
 /* ---- Commands ------------------------------------------------------------------------------ */
@@ -221,6 +221,14 @@ int upcall_fd(const struct upcall *upcall)
 	return nl_socket_get_fd(upcall->events);
 }
 
+int upcall_attend(struct upcall *upcall, bool on)
+{
+	int r = on ? nl_socket_add_membership(upcall->events, upcall->group)
+		   : nl_socket_drop_membership(upcall->events, upcall->group);
+
+	return r < 0 ? -EIO : 0;
+}
+
 bool upcall_listen(struct upcall *upcall)
 {
 	char notification[4096];
@@ -253,7 +261,6 @@ static struct nl_sock *socket_new(void)
 int upcall_new(struct upcall **ret_upcall, struct problem *problem)
 {
 	struct upcall *upcall = calloc(1, sizeof(*upcall));
-	int group;
 
 	if (!upcall) {
 		problem_set(problem, "out of memory");
@@ -266,8 +273,8 @@ int upcall_new(struct upcall **ret_upcall, struct problem *problem)
 		return -EIO;
 	}
 	upcall->family = genl_ctrl_resolve(upcall->events, FAMILY_NAME);
-	group = genl_ctrl_resolve_grp(upcall->events, FAMILY_NAME, GROUP_NAME);
-	if (upcall->family < 0 || group < 0) {
+	upcall->group = genl_ctrl_resolve_grp(upcall->events, FAMILY_NAME, GROUP_NAME);
+	if (upcall->family < 0 || upcall->group < 0) {
 		problem_set(problem, "this kernel has no handshake service (CONFIG_NET_HANDSHAKE; "
 				     "since Linux 6.4)");
 		upcall_free(upcall);
@@ -276,7 +283,7 @@ int upcall_new(struct upcall **ret_upcall, struct problem *problem)
 	nl_socket_disable_seq_check(upcall->events);
 	upcall->commands = socket_new();
 	if (!upcall->commands || nl_socket_set_nonblocking(upcall->events) < 0 ||
-	    nl_socket_add_membership(upcall->events, group) < 0) {
+	    upcall_attend(upcall, true) < 0) {
 		problem_set(problem, "the kernel's handshake requests cannot be listened for: %s",
 			    strerror(errno));
 		upcall_free(upcall);

@@ -39,6 +39,9 @@ struct upcall;
 int upcall_new(struct upcall **ret_upcall, struct problem *problem);
 void upcall_free(struct upcall *upcall);
 
+/* Whether consumers are told that somebody serves them (upcall_new() does it): without, and without another agent,
+ * they hear ESRCH at once. 0, or -errno. */
+int upcall_attend(struct upcall *upcall, bool on);
 /* Readable when requests may be waiting: then upcall_listen() and upcall_accept() until it gives 0. */
 int upcall_fd(const struct upcall *upcall);
 /* Takes the notifications that have come. true: some were lost (the socket's queue overflowed), which costs
