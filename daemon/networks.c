@@ -21,6 +21,8 @@
 enum {
 	QUIET_MS = 20, /* a name is made in several steps */
 	REST_MS = 200, /* between two looks, at least */
+	SHORT_MS =
+	    5000, /* until what there was no memory, thread or descriptor for is tried again */
 	EVENTS_AT_ONCE = 64,
 };
 
@@ -33,7 +35,7 @@ struct networks {
 	int changes;                        /* inotify, -1 */
 	int mounts;                         /* -1 */
 	int64_t due, rest_until;
-	bool told_many;
+	bool told_many, told_short;
 	bool stopped;
 };
 
@@ -109,6 +111,27 @@ static struct network *network_find(struct networks *networks,
 	return NULL;
 }
 
+/* What the daemon lacks for the moment; upcall.c says EIO where it gets no socket. */
+static bool error_passes(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -EAGAIN ||
+	       error == -ENOBUFS || error == -EIO;
+}
+
+/* Said once: it may last. */
+static void network_try_later(struct networks *networks, const char *why)
+{
+	int64_t then = now_ms() + SHORT_MS;
+
+	if (!networks->told_short)
+		log_error("%s; its consumers are not served before another attempt succeeds, which"
+			  " is made each %d s",
+			  why, SHORT_MS / 1000);
+	networks->told_short = true;
+	if (then < networks->due)
+		networks->due = then;
+}
+
 static void network_try(struct networks *networks, const char *name, const char *path,
 			const struct network_identity *identity)
 {
@@ -116,6 +139,7 @@ static void network_try(struct networks *networks, const char *name, const char 
 	struct problem problem = {""};
 	struct upcall *upcall = NULL;
 	struct network *network;
+	int r;
 
 	if (networks->count >= NETWORKS_MAX) {
 		if (!networks->told_many)
@@ -125,7 +149,12 @@ static void network_try(struct networks *networks, const char *name, const char 
 		networks->told_many = true;
 		return;
 	}
-	if (network_join(path, &joined, &upcall, &problem) < 0)
+	r = network_join(path, &joined, &upcall, &problem);
+	if (error_passes(r)) {
+		network_try_later(networks, problem.text);
+		return;
+	}
+	if (r < 0)
 		log_error("%s; its consumers are not served", problem.text);
 	else
 		log_info("the kernel's consumers in the network namespace \"%s\" are served", name);
@@ -134,6 +163,8 @@ static void network_try(struct networks *networks, const char *name, const char 
 		upcall_free(upcall);
 		return;
 	}
+	if (upcall)
+		networks->told_short = false;
 	network->identity = joined;
 	network->seen = true;
 }
@@ -208,7 +239,7 @@ void networks_configure(struct networks *networks, const struct config_kernel *c
 	bool several = config && (config->namespace_count || config->namespaces_all);
 
 	networks->config = config;
-	networks->told_many = false;
+	networks->told_many = networks->told_short = false;
 	if (several && networks->changes < 0)
 		networks->changes = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (several && networks->mounts < 0)

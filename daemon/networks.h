@@ -17,9 +17,9 @@ struct network {
 	TAILQ_ENTRY(network) entry;
 	char *name; /* as configured or in NETWORK_DIRECTORY; NULL: the daemon's own */
 	struct network_identity identity;
-	struct upcall
-	    *upcall; /* NULL: it could not be joined, and is not tried again while it is there */
-	int line;    /* in the tally, or -1 */
+	struct upcall *
+	    upcall; /* NULL: it could not be joined for good: it is not tried again while it is there */
+	int line; /* in the tally, or -1 */
 	struct network_numbers
 	    numbers;       /* under_way keeps it until all are answered; networks_note() */
 	bool more;         /* the kernel may have requests */

@@ -145,6 +145,51 @@ static void without_a_configuration_nobody_is_served_or_kept(void **state)
 	assert_int_equal(alive, 0);
 }
 
+static int count(struct networks *networks)
+{
+	return (int)networks_count(networks) - 1; /* without the daemon's own */
+}
+
+static void what_is_lacking_for_a_moment_is_tried_again(void **state)
+{
+	static const int errors[] = {EMFILE, ENFILE, ENOMEM, EAGAIN, ENOBUFS, EIO};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		struct networks *networks;
+		int64_t due;
+
+		refusing = errors[i];
+		networks = networks_start();
+		assert_int_equal(count(networks), 0);
+		due = networks_tend(networks, 0);
+		assert_true(due < INT64_MAX && joins == 2);
+		/* Still not … */
+		assert_true(networks_tend(networks, due) >= due && joins == 4);
+		due = networks_tend(networks, 0);
+		assert_true(due < INT64_MAX);
+		/* … and then. */
+		refusing = 0;
+		assert_true(networks_tend(networks, due) == INT64_MAX && joins == 6);
+		assert_int_equal(count(networks), 2);
+		networks_free(networks);
+	}
+}
+
+static void what_may_not_be_joined_is_tried_once(void **state)
+{
+	struct networks *networks;
+
+	(void)state;
+	refusing = EPERM;
+	networks = networks_start();
+	refusing = 0;
+	assert_true(networks_tend(networks, INT64_MAX - 1) == INT64_MAX && joins == 2);
+	networks_configure(networks, &kernel);
+	assert_int_equal(count(networks), 2);
+	networks_free(networks);
+}
+
 static void at_the_end_all_stay_for_the_next_agent(void **state)
 {
 	struct networks *networks = networks_start();
@@ -160,6 +205,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(without_a_configuration_nobody_is_served_or_kept),
+	    cmocka_unit_test(what_is_lacking_for_a_moment_is_tried_again),
+	    cmocka_unit_test(what_may_not_be_joined_is_tried_once),
 	    cmocka_unit_test(at_the_end_all_stay_for_the_next_agent),
 	};
 
