@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <keyutils.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,24 +71,48 @@ int keyring_name(int32_t serial, char ret_name[KEYRING_NAME_SIZE])
 	return error;
 }
 
-int keyring_link(const char *what, const char *name, struct problem *problem)
+int keyring_links_add(struct keyring_links *links, const char *what, const char *name,
+		      struct problem *problem)
 {
-	int32_t serial = 0;
+	int32_t serial = 0, *more = reallocarray(links->serials, links->count + 1, sizeof(*more));
 
+	if (!more)
+		return problem_set(problem, "out of memory");
+	links->serials = more;
 	if (keyring_find(what, name, &serial, problem) < 0)
 		return -1;
 	// Not of the process: that one is where each request of the kernel leaves its own (upcall-keys.h).
 	if (keyctl_link(serial, KEY_SPEC_THREAD_KEYRING) < 0)
 		return problem_set(problem, "%s \"%s\" cannot be linked to the daemon: %s", what,
 				   name, strerror(errno));
+	if (serial < 0)
+		serial = keyctl_get_keyring_ID(serial, 0);
+	links->serials[links->count++] = serial;
 	return 0;
 }
 
-void keyring_link_known(void)
+void keyring_links_add_known(struct keyring_links *links)
 {
 	static const char *const known[] = {".nfs", ".nfsd", ".nvme"};
 	struct problem ignored = {""};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		keyring_link("", known[i], &ignored);
+		keyring_links_add(links, "", known[i], &ignored);
+}
+
+static bool links_have(const struct keyring_links *links, int32_t serial)
+{
+	for (size_t i = 0; i < links->count; i++)
+		if (links->serials[i] == serial)
+			return true;
+	return false;
+}
+
+void keyring_links_drop(struct keyring_links *links, const struct keyring_links *kept)
+{
+	for (size_t i = 0; i < links->count; i++)
+		if (!links_have(kept, links->serials[i]))
+			keyctl_unlink(links->serials[i], KEY_SPEC_THREAD_KEYRING);
+	free(links->serials);
+	*links = (struct keyring_links){0};
 }

@@ -3,6 +3,7 @@
 #ifndef KEYRING_H
 #define KEYRING_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "problem.h"
@@ -14,11 +15,21 @@ enum { KEYRING_NAME_SIZE = 256 };
 int keyring_find(const char *what, const char *name, int32_t *ret_serial, struct problem *problem);
 /* The keyring's name. 0, or -1: it is not there, or not to be seen. */
 int keyring_name(int32_t serial, char ret_name[KEYRING_NAME_SIZE]);
-/* Gives this thread possession of what lies in the keyring, and so the right to read it; no child gets it. 0, or
- * -1 and a sentence. */
-int keyring_link(const char *what, const char *name, struct problem *problem);
+
+/* Keyrings that are linked to this thread: it possesses what lies in them, and so may read it; no child does. Zero
+ * is none. */
+struct keyring_links {
+	int32_t *serials;
+	size_t count;
+};
+
+/* Links one. 0, or -1 and a sentence. */
+int keyring_links_add(struct keyring_links *links, const char *what, const char *name,
+		      struct problem *problem);
 /* The same for those that the kernel's own consumers have (.nfs, .nfsd, .nvme), as far as this kernel has
  * them. */
-void keyring_link_known(void);
+void keyring_links_add_known(struct keyring_links *links);
+/* Unlinks those that are not among the kept ones, too, and forgets all. */
+void keyring_links_drop(struct keyring_links *links, const struct keyring_links *kept);
 
 #endif

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "expiry.h"
-#include "keyring.h"
 #include "log.h"
 #include "notify.h"
 #include "process-limits.h"
@@ -22,6 +21,7 @@ enum { RETIRE_MS = 10000 }; /* what a reload gives to handshakes under way */
 struct surroundings {
 	struct unix_socket *unix_socket;
 	struct relays *relays;
+	struct keyring_links links;
 	bool new_socket, new_relays;
 };
 
@@ -49,6 +49,7 @@ static int surroundings_make(struct supervisor *supervisor, const struct config 
 /* Relays that were started in vain end as their sockets close; they stay in the list to be waited for. */
 static void surroundings_undo(struct supervisor *supervisor, struct surroundings *made)
 {
+	keyring_links_drop(&made->links, &supervisor->links);
 	if (made->new_socket)
 		unix_socket_free(made->unix_socket);
 	if (!made->new_relays || !made->relays)
@@ -90,6 +91,8 @@ static void generation_adopt(struct supervisor *supervisor, struct generation *g
 	generation->next = old;
 	supervisor->generations = generation;
 	generation->relays->users++;
+	keyring_links_drop(&supervisor->links, &made->links);
+	supervisor->links = made->links;
 	if (made->new_socket) {
 		unix_socket_free(supervisor->unix_socket);
 		supervisor->unix_socket = made->unix_socket;
@@ -163,13 +166,13 @@ static pid_t request_give(void *context, const struct kernel_request *request, c
 
 /* Once an agent, it stays: a reload without [kernel] lets it take nothing more. */
 static int netlink_make(struct supervisor *supervisor, const struct config *config,
-			struct problem *problem)
+			struct keyring_links *links, struct problem *problem)
 {
 	if (!config->kernel.line)
 		return 0;
-	keyring_link_known();
+	keyring_links_add_known(links);
 	for (size_t i = 0; i < config->kernel.link_count; i++)
-		if (keyring_link("link-keyring", config->kernel.links[i], problem) < 0)
+		if (keyring_links_add(links, "link-keyring", config->kernel.links[i], problem) < 0)
 			return -1;
 	if (supervisor->netlink)
 		return 0;
@@ -196,7 +199,7 @@ static int generation_begin(struct supervisor *supervisor, struct loaded *loaded
 	if (r == 0)
 		r = secrets_fit(supervisor, loaded->config, problem);
 	if (r == 0)
-		r = netlink_make(supervisor, loaded->config, problem);
+		r = netlink_make(supervisor, loaded->config, &made.links, problem);
 	if (r == 0) {
 		generation->unix_socket = made.unix_socket;
 		generation->relays = made.relays;

@@ -9,6 +9,7 @@
 
 #include "early-data.h"
 #include "generation.h"
+#include "keyring.h"
 #include "registry.h"
 #include "relays.h"
 #include "secrets.h"
@@ -26,6 +27,7 @@ struct supervisor {
 	struct early_data_guard early_data; /* as old as the store is, here */
 	struct registry registry;
 	struct source_netlink *netlink; /* NULL: the kernel is not served */
+	struct keyring_links links;     /* of the current configuration */
 	struct unix_socket *unix_socket;
 	struct relays *relays;          /* the current set first; retired ones behind it */
 	struct generation *generations; /* likewise */

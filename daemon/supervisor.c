@@ -327,6 +327,7 @@ static void supervisor_end(struct supervisor *supervisor)
 		generation_free(generation);
 	}
 	source_netlink_free(supervisor->netlink);
+	keyring_links_drop(&supervisor->links, &(struct keyring_links){0});
 	if (supervisor->counters)
 		relays_leave(supervisor);
 	while (supervisor->relays) {

@@ -102,6 +102,7 @@ static void a_name_is_whole_with_semicolons(void **state)
 /* A child, as the daemon's workers are, must not read what the kernel gave the supervisor. */
 static void possession_is_the_thread_s_alone(void **state)
 {
+	struct keyring_links links = {0};
 	struct problem problem = {""};
 	int status;
 	pid_t pid;
@@ -109,7 +110,7 @@ static void possession_is_the_thread_s_alone(void **state)
 	(void)state;
 	needs_keys();
 	assert_false(thread_has(ring));
-	assert_int_equal(keyring_link("x", name, &problem), 0);
+	assert_int_equal(keyring_links_add(&links, "x", name, &problem), 0);
 	assert_true(thread_has(ring));
 	pid = fork();
 	assert_true(pid >= 0);
@@ -117,9 +118,39 @@ static void possession_is_the_thread_s_alone(void **state)
 		_exit(thread_has(ring) ? 1 : 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
-	keyctl_unlink(ring, KEY_SPEC_THREAD_KEYRING);
-	assert_int_equal(keyring_link("x", "2147483632", &problem), -1);
+	assert_int_equal(keyring_links_add(&links, "x", "2147483632", &problem), -1);
 	assert_non_null(strstr(problem.text, "cannot be linked to the daemon"));
+	keyring_links_drop(&links, &(struct keyring_links){0});
+	assert_false(thread_has(ring));
+}
+
+/* What a reload takes out of the configuration is the daemon's no more; what it keeps is. */
+static void possession_ends_with_the_configuration(void **state)
+{
+	struct keyring_links before = {0}, after = {0}, refused = {0};
+	struct problem problem = {""};
+	char numbers[2][16];
+	key_serial_t other;
+
+	(void)state;
+	needs_keys();
+	other = add_key("keyring", "handshaked-test-other", NULL, 0, ring);
+	assert_true(other > 0);
+	snprintf(numbers[0], sizeof(numbers[0]), "%d", ring);
+	snprintf(numbers[1], sizeof(numbers[1]), "%d", other);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(keyring_links_add(&before, "x", numbers[i], &problem), 0);
+	assert_int_equal(keyring_links_add(&after, "x", numbers[1], &problem), 0);
+	keyring_links_drop(&before, &after);
+	assert_false(thread_has(ring));
+	assert_true(thread_has(other));
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(keyring_links_add(&refused, "x", numbers[i], &problem), 0);
+	keyring_links_drop(&refused, &after);
+	assert_false(thread_has(ring));
+	assert_true(thread_has(other));
+	keyring_links_drop(&after, &(struct keyring_links){0});
+	assert_false(thread_has(other));
 }
 
 int main(void)
@@ -129,6 +160,7 @@ int main(void)
 	    cmocka_unit_test(a_key_is_no_keyring),
 	    cmocka_unit_test(a_name_is_whole_with_semicolons),
 	    cmocka_unit_test(possession_is_the_thread_s_alone),
+	    cmocka_unit_test(possession_ends_with_the_configuration),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
