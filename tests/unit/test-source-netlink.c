@@ -49,6 +49,11 @@ void networks_configure(struct networks *networks, const struct config_kernel *c
 	(void)networks, (void)config;
 }
 
+void networks_stop(struct networks *networks)
+{
+	(void)networks;
+}
+
 struct network_list *networks_list(struct networks *networks)
 {
 	(void)networks;
