@@ -6,6 +6,7 @@
 #include "private-key.h"
 
 #include <gnutls/crypto.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,11 +18,25 @@
 enum { KEY_FILE_MAX = 1 << 20 };
 
 struct private_key {
+	atomic_uint references;
 	gnutls_privkey_t handle;
 	struct engine_key *engine; /* NULL: GnuTLS signs */
 	gnutls_pk_algorithm_t algorithm;
 	bool on_token;
 };
+
+/* A lack of memory passes: it says nothing of the key. */
+static void error_judge(int error, struct signer_report *report)
+{
+	if (error == GNUTLS_E_MEMORY_ERROR)
+		report->verdict = SIGNER_FULL;
+}
+
+static int memory_problem(struct signer_report *report)
+{
+	report->verdict = SIGNER_FULL;
+	return problem_set(&report->problem, "out of memory");
+}
 
 /* ---- From a file --------------------------------------------------------------------------- */
 
@@ -59,6 +74,7 @@ static int text_import(gnutls_x509_privkey_t key, const struct file *file, const
 
 	error =
 	    gnutls_x509_privkey_import2(key, &text, GNUTLS_X509_FMT_PEM, NULL, GNUTLS_PKCS_PLAIN);
+	error_judge(error, report);
 	if (error == GNUTLS_E_DECRYPTION_FAILED || strstr(file->data, "BEGIN ENCRYPTED"))
 		return problem_set(
 		    problem,
@@ -74,6 +90,7 @@ static int text_import(gnutls_x509_privkey_t key, const struct file *file, const
 		return problem_set(problem, "private-key \"%s\" cannot be read: %s", path,
 				   gnutls_strerror(error));
 	error = gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, report->id, &size);
+	error_judge(error, report);
 	if (error < 0)
 		return problem_set(problem, "private-key \"%s\" has no usable public part: %s",
 				   path, gnutls_strerror(error));
@@ -87,7 +104,7 @@ static int file_import(struct private_key *key, const struct file *file, const c
 	gnutls_x509_privkey_t x509;
 
 	if (gnutls_x509_privkey_init(&x509) < 0)
-		return problem_set(&report->problem, "out of memory");
+		return memory_problem(report);
 	if (text_import(x509, file, path, report) < 0 ||
 	    gnutls_privkey_import_x509(key->handle, x509, GNUTLS_PRIVKEY_IMPORT_AUTO_RELEASE) < 0) {
 		gnutls_x509_privkey_deinit(x509);
@@ -114,21 +131,23 @@ static int file_load(struct private_key *key, const char *path, bool engine,
 }
 
 /* As PEM: a "PRIVATE KEY" (PKCS #8), or one of the older forms that GnuTLS tells apart itself. */
-static int der_encode(const gnutls_datum_t *der, gnutls_datum_t *ret_text, struct problem *problem)
+static int der_encode(const gnutls_datum_t *der, gnutls_datum_t *ret_text,
+		      struct signer_report *report)
 {
 	gnutls_x509_privkey_t key;
 	int error = gnutls_x509_privkey_init(&key);
 
 	if (error < 0)
-		return problem_set(problem, "out of memory");
+		return memory_problem(report);
 	error = gnutls_x509_privkey_import2(key, der, GNUTLS_X509_FMT_DER, NULL, GNUTLS_PKCS_PLAIN);
 	if (error == 0)
 		error = gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_PEM, NULL,
 							  GNUTLS_PKCS_PLAIN, ret_text);
 	gnutls_x509_privkey_deinit(key);
+	error_judge(error, report);
 	return error == 0
 		   ? 0
-		   : problem_set(problem,
+		   : problem_set(&report->problem,
 				 "private-key of the request has no private key in it that can be"
 				 " read (DER or PEM, without a passphrase): %s",
 				 gnutls_strerror(error));
@@ -161,6 +180,7 @@ static int public_tell(struct private_key *key, const char *source, struct signe
 		gnutls_pubkey_deinit(public);
 	if (error == 0)
 		return 0;
+	error_judge(error, report);
 	return problem_set(
 	    &report->problem, "private-key \"%s\" has no usable public part: %s%s", source,
 	    gnutls_strerror(error),
@@ -189,10 +209,12 @@ static struct private_key *key_new(struct signer_report *report)
 
 	memset(report, 0, sizeof(*report));
 	report->verdict = SIGNER_BAD;
-	if (key && gnutls_privkey_init(&key->handle) == 0)
+	if (key && gnutls_privkey_init(&key->handle) == 0) {
+		atomic_init(&key->references, 1);
 		return key;
+	}
 	free(key);
-	problem_set(&report->problem, "out of memory");
+	memory_problem(report);
 	return NULL;
 }
 
@@ -244,7 +266,7 @@ int private_key_import(const void *bytes, size_t size, enum config_signer_engine
 		return -1;
 	/* DER is put into the words of a file: all that follows knows them. */
 	if (size > 0 && der.data[0] == 0x30)
-		r = der_encode(&der, &text, &report->problem);
+		r = der_encode(&der, &text, report);
 	file.size = text.data ? text.size : size;
 	file.data = r == 0 ? malloc(file.size + 1) : NULL;
 	if (file.data) {
@@ -254,7 +276,7 @@ int private_key_import(const void *bytes, size_t size, enum config_signer_engine
 		if (r == 0 && engine != CONFIG_ENGINE_GNUTLS)
 			key->engine = engine_key_new(key->handle);
 	} else if (r == 0) {
-		r = problem_set(&report->problem, "out of memory");
+		r = memory_problem(report);
 	}
 	if (text.data)
 		gnutls_memset(text.data, 0, text.size);
@@ -263,9 +285,15 @@ int private_key_import(const void *bytes, size_t size, enum config_signer_engine
 	return key_finish(key, "of the request", r, ret_key, report);
 }
 
+struct private_key *private_key_hold(struct private_key *key)
+{
+	atomic_fetch_add(&key->references, 1);
+	return key;
+}
+
 void private_key_free(struct private_key *key)
 {
-	if (!key)
+	if (!key || atomic_fetch_sub(&key->references, 1) != 1)
 		return;
 	engine_key_free(key->engine);
 	gnutls_privkey_deinit(key->handle); /* both wipe */

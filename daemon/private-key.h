@@ -18,6 +18,9 @@ int private_key_read(const char *source, const char *pin_file, enum config_signe
 /* The same of a key that is in memory already: DER or PEM. */
 int private_key_import(const void *bytes, size_t size, enum config_signer_engine engine,
 		       struct private_key **ret_key, struct signer_report *report);
+/* Another reference to it, for who uses it while others may free it. From any thread, as private_key_free(). */
+struct private_key *private_key_hold(struct private_key *key);
+/* Gives up one reference; the last one wipes the key. NULL is fine. */
 void private_key_free(struct private_key *key);
 bool private_key_on_token(const struct private_key *key);
 /* What the request asks for, with at most SIGNER_DATA_MAX bytes. From any thread. 0 or a GnuTLS error;

@@ -26,9 +26,10 @@ struct signer_lent {
 /* ---- The supervisor ---- */
 
 /* Gives the signer a private key (DER or PEM), which is not kept here. 0, or -1 and a sentence: it is none, or
- * the signer is not there (*ret_retry). */
+ * the signer is not there or has no room for it now (*ret_retry). */
 int signer_lend(struct signer *signer, const void *key, size_t size, struct signer_lent *ret_lent,
 		bool *ret_retry, struct problem *problem);
+/* Never waits: signer_tend() says it once more where the signer could not be told. */
 void signer_forget_lent(struct signer *signer, uint32_t number);
 
 /* ---- A worker ---- */

@@ -31,19 +31,24 @@ enum {
 	KEYS_MAX = 1 << 20,
 	THREAD_STACK = 1 << 20,
 	HOLD_NS = 300 * 1000, /* that an answer waits for others to go with it */
+	USES_S = 30,          /* that keys may still be in use at the end */
 };
 
 static struct {
 	int control;
 	struct signer_order setup;
-	pthread_rwlock_t lock; /* of the keys: workers are served while more are loaded */
+	/* Of the keys, while they are looked for and put there: not while they are used, for a token may take
+	 * its time, and the supervisor's orders do not wait for it. */
+	pthread_mutex_t lock;
+	pthread_cond_t unused; /* no key is in use */
+	unsigned uses;
 	struct private_key **keys;
 	size_t room;
 	unsigned count;
 	bool on_token; /* one of them at least */
 	bool sealed;
 	struct problem problem; /* of a module; told with the next key */
-} signer = {.lock = PTHREAD_RWLOCK_INITIALIZER};
+} signer = {.lock = PTHREAD_MUTEX_INITIALIZER, .unused = PTHREAD_COND_INITIALIZER};
 
 /* ---- Serving ------------------------------------------------------------------------------- */
 
@@ -53,20 +58,43 @@ struct client {
 	atomic_uint threads;
 };
 
+/* NULL: there is none of this number (any more). */
+static struct private_key *key_take(uint32_t number)
+{
+	struct private_key *key = NULL;
+
+	pthread_mutex_lock(&signer.lock);
+	if (number >= SIGNER_LENT_FIRST)
+		key = lent_find(number);
+	else if (number < signer.room)
+		key = signer.keys[number];
+	if (key) {
+		private_key_hold(key);
+		signer.uses++;
+	}
+	pthread_mutex_unlock(&signer.lock);
+	return key;
+}
+
+static void key_give_back(struct private_key *key)
+{
+	private_key_free(key);
+	pthread_mutex_lock(&signer.lock);
+	if (--signer.uses == 0)
+		pthread_cond_signal(&signer.unused);
+	pthread_mutex_unlock(&signer.lock);
+}
+
 static int request_serve(const struct signer_request *request, const uint8_t *data,
 			 gnutls_datum_t *ret_answer)
 {
-	int error = GNUTLS_E_INVALID_REQUEST;
-	struct private_key *key = NULL;
+	struct private_key *key = key_take(request->key);
+	int error;
 
-	pthread_rwlock_rdlock(&signer.lock);
-	if (request->key >= SIGNER_LENT_FIRST)
-		key = lent_find(request->key);
-	else if (request->key < signer.room)
-		key = signer.keys[request->key];
-	if (key)
-		error = private_key_use(key, request, data, ret_answer);
-	pthread_rwlock_unlock(&signer.lock);
+	if (!key)
+		return GNUTLS_E_INVALID_REQUEST;
+	error = private_key_use(key, request, data, ret_answer);
+	key_give_back(key);
 	return error;
 }
 
@@ -210,14 +238,14 @@ static int key_keep(uint32_t number, struct private_key *key)
 {
 	int r;
 
-	pthread_rwlock_wrlock(&signer.lock);
+	pthread_mutex_lock(&signer.lock);
 	r = room_make(number);
 	if (r == 0) {
 		private_key_free(signer.keys[number]);
 		signer.keys[number] = key;
 		signer.count++;
 	}
-	pthread_rwlock_unlock(&signer.lock);
+	pthread_mutex_unlock(&signer.lock);
 	return r;
 }
 
@@ -250,34 +278,45 @@ static void key_lend(const struct signer_order *order, struct signer_report *rep
 	if (private_key_import(order->key, order->size,
 			       (enum config_signer_engine)signer.setup.engine, &key, report) < 0)
 		return;
-	pthread_rwlock_wrlock(&signer.lock);
+	pthread_mutex_lock(&signer.lock);
 	if (order->number < SIGNER_LENT_FIRST || lent_keep(order->number, key) < 0) {
 		private_key_free(key);
-		report->verdict = SIGNER_BAD;
+		report->verdict = SIGNER_FULL;
 		problem_set(&report->problem,
 			    "more than %d keys came with requests that are under way",
 			    SIGNER_LENT_MAX);
 	}
-	pthread_rwlock_unlock(&signer.lock);
+	pthread_mutex_unlock(&signer.lock);
 }
 
 static void key_forget(uint32_t number)
 {
-	pthread_rwlock_wrlock(&signer.lock);
+	pthread_mutex_lock(&signer.lock);
 	lent_forget(number);
-	pthread_rwlock_unlock(&signer.lock);
+	pthread_mutex_unlock(&signer.lock);
 }
 
-static void keys_free(void)
+/* Waits for those in use: an exit takes the libraries from who signs. false: some still are. */
+static bool keys_free(void)
 {
-	pthread_rwlock_wrlock(&signer.lock);
+	struct timespec until;
+	bool unused;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += USES_S;
+	pthread_mutex_lock(&signer.lock);
 	lent_forget_all();
 	for (size_t i = 0; i < signer.room; i++)
 		private_key_free(signer.keys[i]);
 	free(signer.keys);
 	signer.keys = NULL;
 	signer.room = 0;
-	pthread_rwlock_unlock(&signer.lock);
+	while (signer.uses &&
+	       pthread_cond_clockwait(&signer.unused, &signer.lock, CLOCK_MONOTONIC, &until) == 0)
+		;
+	unused = signer.uses == 0;
+	pthread_mutex_unlock(&signer.lock);
+	return unused;
 }
 
 /* ---- Orders -------------------------------------------------------------------------------- */
@@ -378,6 +417,7 @@ int signer_main(int control)
 	while ((r = signer_order_receive(control, &order, &fd)) == 1)
 		if (order_follow(&order, fd) < 0)
 			return EXIT_FAILURE;
-	keys_free();
+	if (!keys_free())
+		_exit(EXIT_FAILURE);
 	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -26,7 +26,7 @@ static size_t order_size(uint32_t command)
 		   : offsetof(struct signer_order, source);
 }
 
-int signer_order_send(int control, const struct signer_order *order, int fd)
+static int order_send(int control, const struct signer_order *order, int fd, int room_ms)
 {
 	union rights rights = {0};
 	struct iovec vector = {.iov_base = (void *)order, .iov_len = order_size(order->command)};
@@ -46,9 +46,19 @@ int signer_order_send(int control, const struct signer_order *order, int fd)
 		memcpy(CMSG_DATA(part), &fd, sizeof(int));
 	}
 	sent = sendmsg(control, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
-	if (sent < 0 && errno == EAGAIN && poll(&room, 1, ROOM_MS) > 0)
+	if (sent < 0 && errno == EAGAIN && poll(&room, 1, room_ms) > 0)
 		sent = sendmsg(control, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
 	return sent < 0 ? -errno : 0;
+}
+
+int signer_order_send(int control, const struct signer_order *order, int fd)
+{
+	return order_send(control, order, fd, ROOM_MS);
+}
+
+int signer_order_try(int control, const struct signer_order *order)
+{
+	return order_send(control, order, -1, 0);
 }
 
 int signer_order_receive(int control, struct signer_order *ret_order, int *ret_fd)

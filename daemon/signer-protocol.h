@@ -49,6 +49,7 @@ enum signer_verdict {
 	SIGNER_GOOD,
 	SIGNER_BAD,       /* the problem says why */
 	SIGNER_PIN_WRONG, /* likewise, and trying again may lock the token */
+	SIGNER_FULL, /* likewise, and says nothing of the key: later there may be room for it */
 };
 
 struct signer_report {
@@ -66,6 +67,8 @@ struct signer_report {
 
 /* fd goes with it, unless -1. Waits at most a second for room. 0 or -errno. */
 int signer_order_send(int control, const struct signer_order *order, int fd);
+/* The same without a descriptor and without waiting. 0, -EAGAIN: there is no room, or -errno. */
+int signer_order_try(int control, const struct signer_order *order);
 /* Waits for the next. 1, 0: the supervisor is gone, or -errno. ret_fd: the caller's, -1 where none. */
 int signer_order_receive(int control, struct signer_order *ret_order, int *ret_fd);
 

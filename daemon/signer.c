@@ -29,6 +29,7 @@ enum {
 	SIGN_MS = 30000, /* likewise */
 	LEND_MS = 1000,  /* it only has to be read */
 	END_MS = 1000,   /* what it has to end by itself */
+	FORGET_MS = 100, /* after which it is told once more */
 	THREADS_LEAST = 2,
 };
 
@@ -42,6 +43,9 @@ struct signer {
 	bool sealed;
 	bool lends; /* keys may come with requests of the kernel */
 	uint32_t last_lent;
+	/* Keys that it is to forget and could not be told of yet: */
+	uint32_t forgets[SIGNER_LENT_MAX];
+	unsigned forget_count;
 	bool refused; /* another was started, and a token refused its PIN */
 	bool worker;  /* this process is one */
 };
@@ -138,13 +142,27 @@ static bool process_wait(pid_t pid, int milliseconds)
 	return true;
 }
 
+static void process_leave(struct signer *signer)
+{
+	fd_close(&signer->own);
+	fd_close(&signer->control);
+	signer->forget_count = 0; /* its keys end with it */
+}
+
+/* By force, when it does not do what it is told. It is not there from now on: what it may still have said is
+ * never read, and its death is heard of as that of others. */
+static void process_kill(struct signer *signer)
+{
+	kill(signer->child.pid, SIGKILL);
+	process_leave(signer);
+}
+
 /* Closes its socket, which ends it; then by force. */
 static void process_end(struct signer *signer)
 {
 	pid_t pid = signer->child.pid;
 
-	fd_close(&signer->own);
-	fd_close(&signer->control);
+	process_leave(signer);
 	signer->child.pid = 0;
 	if (pid == 0 || process_wait(pid, END_MS))
 		return;
@@ -262,6 +280,24 @@ bool signer_was_refused(const struct signer *signer)
 
 /* ---- Keys that come with requests ------------------------------------------------------------ */
 
+/* As many as there is room for. Whether all were said. */
+static bool forgets_send(struct signer *signer)
+{
+	struct signer_order order = {.command = SIGNER_FORGET};
+	unsigned sent = 0;
+
+	while (sent < signer->forget_count) {
+		order.number = signer->forgets[sent];
+		if (signer_order_try(signer->control, &order) < 0)
+			break;
+		sent++;
+	}
+	signer->forget_count -= sent;
+	memmove(signer->forgets, signer->forgets + sent,
+		signer->forget_count * sizeof(signer->forgets[0]));
+	return signer->forget_count == 0;
+}
+
 int signer_lend(struct signer *signer, const void *key, size_t size, struct signer_lent *ret_lent,
 		bool *ret_retry, struct problem *problem)
 {
@@ -272,6 +308,7 @@ int signer_lend(struct signer *signer, const void *key, size_t size, struct sign
 	*ret_retry = true;
 	if (!signer_is_there(signer))
 		return problem_set(problem, "the signer is not there");
+	forgets_send(signer); /* there may be room only then */
 	*ret_retry = false;
 	if (size > sizeof(order.key))
 		return problem_set(problem, "the private key has %zu bytes; at most %zu are taken",
@@ -287,10 +324,12 @@ int signer_lend(struct signer *signer, const void *key, size_t size, struct sign
 	if (r < 0 && report.verdict == SIGNER_GOOD) {
 		/* It has not answered; a late answer would be taken for that to another question. */
 		*ret_retry = true;
-		kill(signer->child.pid, SIGKILL);
+		process_kill(signer);
 	}
-	if (r < 0)
+	if (r < 0) {
+		*ret_retry = *ret_retry || report.verdict == SIGNER_FULL;
 		return -1;
+	}
 	*ret_lent = (struct signer_lent){.number = SIGNER_LENT_FIRST | signer->last_lent,
 					 .algorithm = report.algorithm,
 					 .bits = report.bits,
@@ -301,10 +340,15 @@ int signer_lend(struct signer *signer, const void *key, size_t size, struct sign
 
 void signer_forget_lent(struct signer *signer, uint32_t number)
 {
-	const struct signer_order order = {.command = SIGNER_FORGET, .number = number};
-
-	if (signer_is_there(signer) && signer_order_send(signer->control, &order, -1) < 0)
-		log_warning("the signer cannot be told to forget a key");
+	if (!signer_is_there(signer))
+		return;
+	if (signer->forget_count == SIGNER_LENT_MAX) {
+		log_error("the signer does not forget the keys that it is told to: it is ended");
+		process_kill(signer);
+		return;
+	}
+	signer->forgets[signer->forget_count++] = number;
+	forgets_send(signer);
 }
 
 /* ---- The supervisor as a worker ------------------------------------------------------------ */
@@ -436,8 +480,7 @@ bool signer_died(struct signer *signer, pid_t pid, int status)
 	if (!signer || signer->child.pid != pid)
 		return false;
 	child_died(&signer->child, status, false);
-	fd_close(&signer->control);
-	fd_close(&signer->own);
+	process_leave(signer);
 	return true;
 }
 
@@ -446,7 +489,11 @@ bool signer_tend(struct signer *signer, int64_t now, int64_t *ret_next)
 	struct problem problem = {""};
 
 	*ret_next = INT64_MAX;
-	if (!signer || !signer->sealed || signer->child.pid || signer->refused)
+	if (!signer || !signer->sealed)
+		return false;
+	if (!forgets_send(signer))
+		*ret_next = now + FORGET_MS;
+	if (signer->child.pid || signer->refused)
 		return false;
 	if (signer->child.start_ms > now) {
 		*ret_next = signer->child.start_ms;
