@@ -296,7 +296,7 @@ static void key_forget(uint32_t number)
 	pthread_mutex_unlock(&signer.lock);
 }
 
-/* Waits for those in use: an exit takes the libraries from who signs. false: some still are. */
+/* Waits for those in use, so that they are wiped. false: some still are in use. */
 static bool keys_free(void)
 {
 	struct timespec until;
@@ -417,7 +417,6 @@ int signer_main(int control)
 	while ((r = signer_order_receive(control, &order, &fd)) == 1)
 		if (order_follow(&order, fd) < 0)
 			return EXIT_FAILURE;
-	if (!keys_free())
-		_exit(EXIT_FAILURE);
-	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	/* Workers' threads are still ending: exit() would take the libraries from under them. */
+	_exit(keys_free() && r == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
 }

@@ -6,7 +6,8 @@
 /* Where an executed signer finds the supervisor's socket. */
 enum { SIGNER_CONTROL_FD = 3 };
 
-/* Its main function: ends with the supervisor's end of the socket. Returns an exit status. */
+/* Its main function: the process ends with the supervisor's end of the socket. Returns an exit status where
+ * it cannot do what it is told. */
 int signer_main(int control);
 
 #endif
