@@ -36,7 +36,7 @@ def handshake(name=None, timeout_ms=0):
             return client.result()[0], server.result()[0]
 
 
-def has_agent(name):
+def has_agent(name=None):
     with pair(name) as (ours, _):
         try:
             with Upcall(ours, CLIENT, X509, "localhost"):
@@ -109,6 +109,21 @@ def test_all_are_joined_as_they_come_and_let_go_of_as_they_go(agent):
         assert one.reload()
         wait_until(lambda: not has_agent("early"), what="early's end")
         assert handshake() == ("ok", "ok")
+
+
+def test_without_kernel_all_namespaces_are_let_go_of(agent):
+    with namespace("blue"):
+        one = agent(namespace="blue")
+        assert handshake("blue") == handshake() == ("ok", "ok")
+        served, one.kernel = one.kernel, {}
+        one.write()
+        assert one.reload()
+        wait_until(lambda: not has_agent("blue") and not has_agent(), what="the end in both")
+        one.kernel = served
+        one.write()
+        assert one.reload()
+        wait_until(lambda: has_agent("blue") and has_agent(), what="an agent in both again")
+        assert handshake("blue") == handshake() == ("ok", "ok")
 
 
 def test_a_request_outlives_the_name_of_its_namespace(agent):
