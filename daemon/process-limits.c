@@ -21,7 +21,7 @@ rlim_t limits_files_needed(const struct config *config)
 {
 	return (rlim_t)config->handshakes_total * 6 + config->clients_total +
 	       (rlim_t)REGISTRY_MAX * 2 + FILES_SPARE +
-	       (config->kernel.line ? (rlim_t)config->kernel.requests_total * 2 + NETWORKS_MAX * 2
+	       (config->kernel.line ? 2 * ((rlim_t)config->kernel.requests_total + NETWORKS_MAX)
 				    : 0);
 }
 

@@ -16,8 +16,8 @@
 
 #include "serve.h"
 
-#define LIBRARY_STEP (128 << 10) /* what the library sends of a file at once, at most */
-#define STEP         (8 << 20)   /* and what we do, if it fits: others have to have their turn */
+#define LIBRARY_STEP (UINT64_C(128) << 10) /* what the library sends of a file at once, at most */
+#define STEP         (UINT64_C(8) << 20) /* and what we do, if it fits: others have to have their turn */
 
 struct slot {
 	struct serve_connection *connection;
