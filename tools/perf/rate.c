@@ -228,7 +228,7 @@ static void own_credentials_make(struct measurement *measurement)
 {
 	char directory[64], certificate[96], key[96], error[256];
 	gnutls_datum_t text;
-	json_t *question;
+	json_t *question, *answer;
 	int r;
 
 	if (own_directory_make(directory, sizeof(directory), error, sizeof(error)) < 0)
@@ -249,10 +249,9 @@ static void own_credentials_make(struct measurement *measurement)
 		die("%s", error);
 	question = begin_question(measurement->options, (const char *)text.data);
 	gnutls_free(text.data);
-	json_object_set_new(
-	    measurement->machines, "server",
-	    json_incref(json_object_get(link_ask(&measurement->reach.link, question, BEGIN_TIMEOUT),
-					"machine")));
+	answer = link_ask(&measurement->reach.link, question, BEGIN_TIMEOUT);
+	json_object_set(measurement->machines, "server", json_object_get(answer, "machine"));
+	json_decref(answer);
 }
 
 static void credentials_make(struct measurement *measurement)
