@@ -55,7 +55,7 @@ packages = $(shell $(PKG_CONFIG) $(1) $(2))
 LIBRARY := $(patsubst %.c,$(B)/obj/%.o,$(wildcard libhandshake/*.c))
 DAEMON := $(patsubst %.c,$(B)/obj/%.o,$(wildcard daemon/*.c)) $(B)/obj/libhandshake/message.o
 TOOLS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/*.c)) $(B)/obj/libhandshake/message.o
-PERF := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/perf/*.c) tools/options.c tools/daemon-status.c \
+PERF := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/perf/*.c) tools/options.c tools/markup.c tools/daemon-status.c \
 	libhandshake/message.c)
 UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.c))
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))

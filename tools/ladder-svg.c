@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ladder.h"
+#include "markup.h"
 
 enum { /* in pixels */
        WIDTH = 960,
@@ -22,32 +23,10 @@ enum { /* in pixels */
        END = 60,
 };
 
-static void put_text(FILE *stream, const char *text, size_t size)
-{
-	for (size_t i = 0; i < size && text[i]; i++) {
-		switch (text[i]) {
-		case '<':
-			fputs("&lt;", stream);
-			break;
-		case '>':
-			fputs("&gt;", stream);
-			break;
-		case '&':
-			fputs("&amp;", stream);
-			break;
-		case '"':
-			fputs("&quot;", stream);
-			break;
-		default:
-			fputc(text[i], stream);
-		}
-	}
-}
-
 static void put_label(FILE *stream, int x, int y, const char *class, const char *text, size_t size)
 {
 	fprintf(stream, "<text x=\"%d\" y=\"%d\" class=\"%s\">", x, y, class);
-	put_text(stream, text, size);
+	markup_write(stream, text, size);
 	fputs("</text>\n", stream);
 }
 
@@ -218,7 +197,7 @@ static void put_head(FILE *stream, const struct ladder *ladder, int height)
 		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
 		"viewBox=\"0 0 %d %d\" role=\"img\">\n<title>",
 		WIDTH, height, WIDTH, height);
-	put_text(stream, ladder->title, strlen(ladder->title));
+	markup_write(stream, ladder->title, strlen(ladder->title));
 	fprintf(stream, "</title>\n%s", style);
 	fprintf(stream, "<rect class=\"paper\" width=\"%d\" height=\"%d\" rx=\"10\"/>\n", WIDTH,
 		height);

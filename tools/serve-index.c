@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "markup.h"
 #include "serve-file.h"
 #include "serve-path.h"
 
@@ -108,31 +110,6 @@ static int entry_compare(const void *one, const void *other)
 	return strcmp(((const struct entry *)one)->name, ((const struct entry *)other)->name);
 }
 
-static void text_write(FILE *page, const char *text)
-{
-	for (; *text; text++) {
-		switch (*text) {
-		case '&':
-			fputs("&amp;", page);
-			break;
-		case '<':
-			fputs("&lt;", page);
-			break;
-		case '>':
-			fputs("&gt;", page);
-			break;
-		case '"':
-			fputs("&quot;", page);
-			break;
-		case '\'':
-			fputs("&#39;", page);
-			break;
-		default:
-			fputc((unsigned char)*text < 0x20 ? '?' : *text, page);
-		}
-	}
-}
-
 static void entry_write(FILE *page, const struct entry *entry)
 {
 	char link[3 * 256 + 8], date[32];
@@ -144,7 +121,7 @@ static void entry_write(FILE *page, const struct entry *entry)
 	strftime(date, sizeof(date), "%Y-%m-%d %H:%M", &parts);
 	/* "./": a name with a colon is no scheme (RFC 3986, 4.2). */
 	fprintf(page, "<tr><td><a href=\".%s\">", link);
-	text_write(page, entry->name);
+	markup_write(page, entry->name, SIZE_MAX);
 	fprintf(page, "%s</a></td><td>%s</td><td>", entry->directory ? "/" : "", date);
 	if (!entry->directory)
 		fprintf(page, "%llu", entry->size);
@@ -158,11 +135,11 @@ static void page_write(FILE *page, const char *path, const struct entries *entri
 	fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">"
 	      "<meta name=\"viewport\" content=\"width=device-width\">\n<title>/",
 	      page);
-	text_write(page, root ? "" : path);
+	markup_write(page, root ? "" : path, SIZE_MAX);
 	fputs("</title>\n<style>td{padding-right:2em}td:last-child{text-align:right}</style>"
 	      "</head>\n<body>\n<h1>/",
 	      page);
-	text_write(page, root ? "" : path);
+	markup_write(page, root ? "" : path, SIZE_MAX);
 	fputs("</h1>\n<table>\n", page);
 	if (!root)
 		fputs("<tr><td><a href=\"../\">../</a></td><td></td><td></td></tr>\n", page);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Drawings of handshakes: what stands where, not how wide a line is. */
-/* links: tools/ladder.o tools/ladder-notes.o tools/ladder-text.o tools/ladder-svg.o tools/display.o libhandshake/alert.o libhandshake/client.o libhandshake/control.o libhandshake/deadline.o libhandshake/early-data.o libhandshake/error.o libhandshake/handshake.o libhandshake/kernel-keys.o libhandshake/key-update.o libhandshake/link.o libhandshake/listener.o libhandshake/message.o libhandshake/perform.o libhandshake/records.o libhandshake/request.o libhandshake/result.o libhandshake/tickets.o libhandshake/sendfile.o libhandshake/socket.o */
+/* links: tools/markup.o tools/ladder.o tools/ladder-notes.o tools/ladder-text.o tools/ladder-svg.o tools/display.o libhandshake/alert.o libhandshake/client.o libhandshake/control.o libhandshake/deadline.o libhandshake/early-data.o libhandshake/error.o libhandshake/handshake.o libhandshake/kernel-keys.o libhandshake/key-update.o libhandshake/link.o libhandshake/listener.o libhandshake/message.o libhandshake/perform.o libhandshake/records.o libhandshake/request.o libhandshake/result.o libhandshake/tickets.o libhandshake/sendfile.o libhandshake/socket.o */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Files beneath a root, and its listing. */
-/* links: tools/serve-file.o tools/serve-index.o tools/serve-path.o */
+/* links: tools/markup.o tools/serve-file.o tools/serve-index.o tools/serve-path.o */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>

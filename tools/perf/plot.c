@@ -8,6 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "../markup.h"
+
 enum {
 	WIDTH = 860,
 	HEAD = 76,
@@ -40,21 +42,7 @@ void plot_add(struct plot_panel *panel, const char *name, double x, struct sprea
 static void put_text(FILE *stream, double x, double y, const char *class, const char *text)
 {
 	fprintf(stream, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">", class, x, y);
-	for (; *text; text++)
-		switch (*text) {
-		case '<':
-			fputs("&lt;", stream);
-			break;
-		case '>':
-			fputs("&gt;", stream);
-			break;
-		case '&':
-			fputs("&amp;", stream);
-			break;
-		default:
-			/* XML 1.0, 2.2: other controls cannot be written at all. */
-			fputc((unsigned char)*text < 0x20 ? ' ' : *text, stream);
-		}
+	markup_write(stream, text, strlen(text));
 	fputs("</text>\n", stream);
 }
 
