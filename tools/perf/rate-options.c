@@ -8,10 +8,11 @@
 #include "../options.h"
 #include "../tool.h"
 #include "rate.h"
+#include "values.h"
 
 #define TOOL "handshake perf rate"
 
-const struct rate_kind rate_kinds[] = {
+static const struct rate_kind rate_kinds[] = {
     {.name = "full", .groups = "", .what = "with a certificate"},
     {.name = "resumed", .resume = true, .groups = "", .what = "with the ticket of the one before"},
     {.name = "mutual", .mutual = true, .groups = "", .what = "the client shows a certificate too"},
@@ -22,8 +23,9 @@ const struct rate_kind rate_kinds[] = {
      .what = "resumed, with 1 KiB in the first flight"},
     {.name = "post-quantum", .groups = RATE_POST_QUANTUM, .what = "by X25519-MLKEM768"},
 };
-const char *const rate_ways[RATE_WAYS] = {"gnutls", "listen", "handshake"};
-const size_t rate_kind_count = sizeof(rate_kinds) / sizeof(rate_kinds[0]);
+const char *const rate_ways[RATE_WAYS + 1] = {"gnutls", "listen", "handshake", NULL};
+
+enum { KINDS = sizeof(rate_kinds) / sizeof(rate_kinds[0]) };
 
 enum {
 	OPTION_TARGET = 256,
@@ -125,113 +127,53 @@ static const char usage[] =
     "  --plot FILE           a drawing of it, SVG\n"
     "  --quiet               no display while it runs\n";
 
-/* A list of numbers. 0 or -1. */
-static int read_at_once(struct rate_options *options, const char *text,
+const struct rate_kind *rate_kind_find(const char *name)
+{
+	for (size_t i = 0; i < KINDS; i++)
+		if (strcmp(rate_kinds[i].name, name) == 0)
+			return &rate_kinds[i];
+	return NULL;
+}
+
+/* ---- Lists --------------------------------------------------------------------------------- */
+
+static int take_at_once(void *context, const char *word, unsigned at,
 			struct options_problem *problem)
 {
-	char copy[256], *rest = copy, *word;
+	struct rate_options *options = context;
 
-	snprintf(copy, sizeof(copy), "%s", text);
-	options->at_once_count = 0;
-	while ((word = strsep(&rest, ","))) {
-		uint64_t number;
-
-		if (options->at_once_count == RATE_LIST_MAX) {
-			snprintf(problem->text, sizeof(problem->text),
-				 "\"%.200s\" has more than %d numbers", text, RATE_LIST_MAX);
-			return -1;
-		}
-		if (options_read_number(word, 1, 20000, &number, problem) < 0)
-			return -1;
-		options->at_once[options->at_once_count++] = (unsigned)number;
-	}
-	return 0;
+	options->at_once_count = at + 1;
+	return value_read_count(word, 20000, &options->at_once[at], problem);
 }
 
-static int read_kinds(struct rate_options *options, const char *text,
-		      struct options_problem *problem)
+static int take_kind(void *context, const char *word, unsigned at, struct options_problem *problem)
 {
-	char copy[256], *rest = copy, *word;
+	struct rate_options *options = context;
+	const char *names[KINDS + 1] = {0};
+	int found;
 
-	snprintf(copy, sizeof(copy), "%s", text);
-	options->kind_count = 0;
-	while ((word = strsep(&rest, ","))) {
-		size_t i = 0;
-
-		while (i < rate_kind_count && strcmp(rate_kinds[i].name, word) != 0)
-			i++;
-		if (i == rate_kind_count || options->kind_count == RATE_LIST_MAX) {
-			snprintf(problem->text, sizeof(problem->text),
-				 "\"%.100s\" in \"%.150s\" is no kind of handshake", word, text);
-			return -1;
-		}
-		options->kinds[options->kind_count++] = &rate_kinds[i];
-	}
-	return 0;
+	for (size_t i = 0; i < KINDS; i++)
+		names[i] = rate_kinds[i].name;
+	found = value_read_word(word, names, problem);
+	options->kinds[at] = &rate_kinds[found < 0 ? 0 : found];
+	options->kind_count = at + 1;
+	return found < 0 ? -1 : 0;
 }
 
-static int read_by(struct rate_options *options, const char *text, struct options_problem *problem)
+static int take_by(void *context, const char *word, unsigned at, struct options_problem *problem)
 {
-	char copy[256], *rest = copy, *word;
+	struct rate_options *options = context;
 
-	snprintf(copy, sizeof(copy), "%s", text);
-	options->by_count = 0;
-	while ((word = strsep(&rest, ","))) {
-		size_t i = 0;
-
-		while (i < RATE_WAYS && strcmp(rate_ways[i], word) != 0)
-			i++;
-		if (i == RATE_WAYS || options->by_count == RATE_LIST_MAX) {
-			snprintf(problem->text, sizeof(problem->text),
-				 "\"%.100s\" in \"%.150s\" is none of gnutls, listen, handshake",
-				 word, text);
-			return -1;
-		}
-		options->by[options->by_count++] = rate_ways[i];
-	}
-	return 0;
+	options->by_count = at + 1;
+	return value_read_name(word, rate_ways, &options->by[at], problem);
 }
 
-/* One of the words; -1: none of them. */
-static int read_word(const char *text, const char *const *words, int count,
-		     struct options_problem *problem)
-{
-	for (int i = 0; i < count; i++)
-		if (strcmp(text, words[i]) == 0)
-			return i;
-	snprintf(problem->text, sizeof(problem->text), "\"%.100s\" is none of what there is", text);
-	return -1;
-}
-
-static int read_seconds(const char *text, double *ret_seconds, struct options_problem *problem)
-{
-	uint64_t ms;
-
-	if (options_read_time(text, 1000, 1, 3600000, &ms, problem) < 0)
-		return -1;
-	*ret_seconds = (double)ms / 1000;
-	return 0;
-}
-
-/* 0 or -1: problem says why. */
-static int read_number(const char *text, uint64_t most, unsigned *ret_number,
-		       struct options_problem *problem)
-{
-	uint64_t number;
-
-	if (options_read_number(text, 1, most, &number, problem) < 0)
-		return -1;
-	*ret_number = (unsigned)number;
-	return 0;
-}
+/* ---- Options ------------------------------------------------------------------------------- */
 
 static int option_apply(struct rate_options *options, int option, const char *value,
 			struct options_problem *problem)
 {
-	static const char *const ends[] = {"close", "answer", "response", "handshake"};
-	static const char *const versions[] = {"1.2", "1.3"};
-	static const char *const keys[] = {"ecdsa", "rsa"};
-	static const char *const records[] = {"auto", "kernel", "relay"};
+	static const char *const ends[] = {"close", "answer", "response", "handshake", NULL};
 	struct cpu_parts parts = {.count = 0};
 	int word;
 
@@ -246,44 +188,40 @@ static int option_apply(struct rate_options *options, int option, const char *va
 		options->client = value;
 		return 0;
 	case OPTION_BY:
-		return read_by(options, value, problem);
+		return value_read_list(value, RATE_LIST_MAX, take_by, options, problem);
 	case OPTION_KEY_TYPE:
-		options->key_type = value;
-		return read_word(value, keys, 2, problem) < 0 ? -1 : 0;
+		return value_read_name(value, value_key_types, &options->key_type, problem);
 	case OPTION_RECORDS:
-		options->records = value;
-		return read_word(value, records, 3, problem) < 0 ? -1 : 0;
+		return value_read_name(value, value_records, &options->records, problem);
 	case OPTION_WORKERS:
-		return read_number(value, 128, &options->workers, problem);
+		return value_read_count(value, 128, &options->workers, problem);
 	case OPTION_NAME:
 		options->server_name = value;
 		return 0;
 	case OPTION_KINDS:
-		return read_kinds(options, value, problem);
+		return value_read_list(value, RATE_LIST_MAX, take_kind, options, problem);
 	case OPTION_AT_ONCE:
-		return read_at_once(options, value, problem);
+		return value_read_list(value, RATE_LIST_MAX, take_at_once, options, problem);
 	case OPTION_RUNS:
-		return read_number(value, RATE_RUNS_MAX, &options->runs, problem);
+		return value_read_count(value, RATE_RUNS_MAX, &options->runs, problem);
 	case OPTION_SECONDS:
-		return read_seconds(value, &options->seconds, problem);
+		return value_read_seconds(value, &options->seconds, problem);
 	case OPTION_HANDSHAKES:
 		return options_read_number(value, 1, 100000000, &options->handshakes, problem);
 	case OPTION_WARM_UP:
-		return read_seconds(value, &options->warm_up, problem);
+		return value_read_seconds(value, &options->warm_up, problem);
 	case OPTION_THREADS:
-		return read_number(value, 256, &options->threads, problem);
+		return value_read_count(value, 256, &options->threads, problem);
 	case OPTION_SILENT:
-		return read_number(value, 20000, &options->silent, problem);
+		return value_read_count(value, 20000, &options->silent, problem);
 	case OPTION_UNTIL:
-		word = read_word(value, ends, 4, problem);
+		word = value_read_word(value, ends, problem);
 		options->end = word < 0 ? LOAD_UNTIL_ANSWER : (enum load_end)word;
 		return word < 0 ? -1 : 0;
 	case OPTION_TLS:
-		options->tls = value;
-		return read_word(value, versions, 2, problem) < 0 ? -1 : 0;
+		return value_read_name(value, value_versions, &options->tls, problem);
 	case OPTION_CIPHER:
-		options->cipher = value;
-		return 0;
+		return value_read_name(value, value_ciphers, &options->cipher, problem);
 	case OPTION_PRIORITIES:
 		options->priorities = value;
 		return 0;
@@ -295,7 +233,7 @@ static int option_apply(struct rate_options *options, int option, const char *va
 			 "\"%.100s\" is no list of process ids", value);
 		return -1;
 	case OPTION_TIMEOUT:
-		return read_seconds(value, &options->timeout, problem);
+		return value_read_seconds(value, &options->timeout, problem);
 	case OPTION_CERTIFICATE:
 		options->certificate = value;
 		return 0;

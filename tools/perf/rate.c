@@ -126,7 +126,7 @@ static json_t *run_report(const struct run_watch *watch)
 static void case_run(struct measurement *measurement, struct rate_case *which, unsigned run)
 {
 	const struct rate_options *options = measurement->options;
-	const struct rate_kind *kind = which->kind ? which->kind : &rate_kinds[0];
+	const struct rate_kind *kind = which->kind;
 	struct run_watch watch = {.options = options,
 				  .which = which,
 				  .kind = kind,

@@ -13,8 +13,8 @@
 
 enum { RATE_LIST_MAX = 8, RATE_RUNS_MAX = 101, RATE_WAYS = 3 };
 #define RATE_POST_QUANTUM "+GROUP-X25519-MLKEM768:"
-/* Who performs the server's handshakes, GnuTLS in one process first. */
-extern const char *const rate_ways[RATE_WAYS];
+/* Who performs the server's handshakes, GnuTLS in one process first, NULL behind them. */
+extern const char *const rate_ways[RATE_WAYS + 1];
 
 struct rate_kind {
 	const char *name;
@@ -24,8 +24,8 @@ struct rate_kind {
 	const char *groups; /* "": as without */
 	const char *what;
 };
-extern const struct rate_kind rate_kinds[];
-extern const size_t rate_kind_count;
+/* NULL: there is none of this name. */
+const struct rate_kind *rate_kind_find(const char *name);
 
 struct rate_options {
 	const char *target, *client, *server;

@@ -22,7 +22,9 @@
 #include "cpu.h"
 #include "ending.h"
 #include "machine.h"
+#include "rate.h"
 #include "throughput.h"
+#include "values.h"
 
 enum { ASKED_EVERY = 3600 /* seconds without a word until the other end is given up */ };
 
@@ -73,24 +75,12 @@ static json_t *refuse(const char *sentence)
 static const char *word_of(const json_t *question, const char *key, const char *const *words)
 {
 	const char *value = json_string_value(json_object_get(question, key));
+	int found = value ? value_find(value, words) : -1;
 
-	for (; value && *words; words++)
-		if (strcmp(*words, value) == 0)
-			return *words;
-	return NULL;
+	return found < 0 ? NULL : words[found];
 }
 
 /* ---- What is asked ------------------------------------------------------------------------- */
-
-/* The ciphers' names go into a configuration and into GnuTLS's priorities. */
-static const char *const ciphers[] = {"AES-128-GCM", "AES-256-GCM", "CHACHA20-POLY1305",
-				      "AES-128-CCM", NULL};
-static const char *const versions[] = {"1.2", "1.3", NULL};
-static const char *const key_types[] = {"ecdsa", "rsa", NULL};
-static const char *const record_paths[] = {"auto", "kernel", "relay", NULL};
-static const char *const kinds[] = {"full",       "resumed",      "mutual",
-				    "early-data", "post-quantum", NULL};
-static const char *const ways[] = {"gnutls", "listen", "handshake", NULL};
 
 /* The first question: what the daemon is to be like. */
 static json_t *follow_begin(struct server *server, const json_t *question)
@@ -98,10 +88,11 @@ static json_t *follow_begin(struct server *server, const json_t *question)
 	const char *trust = json_string_value(json_object_get(question, "trust"));
 	json_int_t workers = json_integer_value(json_object_get(question, "workers"));
 	struct own_settings settings = {
-	    .key_type = word_of(question, "key", key_types),
-	    .tls = word_of(question, "tls", versions),
-	    .cipher = word_of(question, "cipher", ciphers),
-	    .records = word_of(question, "records", record_paths),
+	    .key_type = word_of(question, "key", value_key_types),
+	    .tls = word_of(question, "tls", value_versions),
+	    /* Its name goes into a configuration and into GnuTLS's priorities. */
+	    .cipher = word_of(question, "cipher", value_ciphers),
+	    .records = word_of(question, "records", value_records),
 	    .trust = trust ? trust : "",
 	    .groups =
 		json_is_true(json_object_get(question, "post-quantum")) ? "X25519-MLKEM768" : "",
@@ -137,8 +128,9 @@ static void served_end(struct served *served)
 
 static json_t *follow_rate(struct server *server, struct served *served, const json_t *question)
 {
-	const char *by = word_of(question, "by", ways);
-	const char *kind = word_of(question, "kind", kinds);
+	const char *by = word_of(question, "by", rate_ways);
+	const char *name = json_string_value(json_object_get(question, "kind"));
+	const struct rate_kind *kind = name ? rate_kind_find(name) : NULL;
 	unsigned port;
 	int pair[2], listener;
 
@@ -155,7 +147,7 @@ static json_t *follow_rate(struct server *server, struct served *served, const j
 		signal(SIGTERM, SIG_DFL);
 		close(pair[0]);
 		close(server->link->fd);
-		rate_server_run(server, by, kind, listener, pair[1]);
+		rate_server_run(server, by, kind->name, listener, pair[1]);
 	}
 	close(pair[1]);
 	close(listener);

@@ -50,11 +50,33 @@ static ssize_t counted_pull(gnutls_transport_ptr_t context, void *buffer, size_t
 	return recv(stream->fd, buffer, size, 0);
 }
 
-void stream_count_calls(gnutls_session_t session, struct stream *stream)
+void stream_protect(struct stream *stream, const char *priorities, const char *certificate,
+		    const char *key)
 {
-	gnutls_transport_set_ptr(session, stream);
-	gnutls_transport_set_vec_push_function(session, counted_push);
-	gnutls_transport_set_pull_function(session, counted_pull);
+	const char *end = certificate ? "server" : "client";
+	gnutls_certificate_credentials_t credentials;
+	int error = gnutls_certificate_allocate_credentials(&credentials);
+
+	if (error == 0 && certificate)
+		error = gnutls_certificate_set_x509_key_file(credentials, certificate, key,
+							     GNUTLS_X509_FMT_PEM);
+	if (error == 0)
+		error =
+		    gnutls_init(&stream->session,
+				(certificate ? GNUTLS_SERVER : GNUTLS_CLIENT) | GNUTLS_NO_TICKETS);
+	if (error == 0)
+		error = gnutls_priority_set_direct(stream->session, priorities, NULL);
+	if (error < 0)
+		die("cannot begin a session of the %s: %s", end, gnutls_strerror(error));
+	gnutls_credentials_set(stream->session, GNUTLS_CRD_CERTIFICATE, credentials);
+	gnutls_transport_set_ptr(stream->session, stream);
+	gnutls_transport_set_vec_push_function(stream->session, counted_push);
+	gnutls_transport_set_pull_function(stream->session, counted_pull);
+	do
+		error = gnutls_handshake(stream->session);
+	while (error < 0 && !gnutls_error_is_fatal(error));
+	if (error < 0)
+		die("the %s's handshake failed: %s", end, gnutls_strerror(error));
 }
 
 /* ---- Sending ------------------------------------------------------------------------------- */

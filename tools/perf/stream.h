@@ -41,8 +41,10 @@ struct stream {
 /* Sends so many bytes as one piece of data, again and again; returns when the other end is gone. */
 void stream_send(const struct stream *stream, uint64_t size);
 void stream_receive(const struct stream *stream, uint64_t size);
-/* Has the session's system calls counted too. */
-void stream_count_calls(gnutls_session_t session, struct stream *stream);
+/* Handshakes by GnuTLS, as the server with a certificate and its key (PEM files), as a client without (NULL); the
+ * session's system calls are counted too. Ends this process where it cannot. */
+void stream_protect(struct stream *stream, const char *priorities, const char *certificate,
+		    const char *key);
 
 /* Room for the counters of so many. */
 void streams_begin(struct streams *streams, unsigned count);

@@ -7,6 +7,7 @@
 #include "../options.h"
 #include "../tool.h"
 #include "throughput.h"
+#include "values.h"
 
 #define TOOL "handshake perf throughput"
 
@@ -108,87 +109,52 @@ static int size_read(const char *text, uint64_t *ret_size, struct options_proble
 	return -1;
 }
 
-/* The position of the word, or -1. */
-static int word_read(const char *text, const char *const *words, struct options_problem *problem)
+/* ---- Lists --------------------------------------------------------------------------------- */
+
+static int take_path(void *context, const char *word, unsigned at, struct options_problem *problem)
 {
-	for (int i = 0; words[i]; i++)
-		if (strcmp(text, words[i]) == 0)
-			return i;
-	snprintf(problem->text, sizeof(problem->text), "\"%.100s\" is none of what there is", text);
-	return -1;
+	struct throughput_options *options = context;
+	int found = value_read_word(word, throughput_paths, problem);
+
+	options->paths[at] = (enum throughput_path)(found < 0 ? 0 : found);
+	options->path_count = at + 1;
+	options->paths_given = true;
+	return found < 0 ? -1 : 0;
 }
 
-/* One value of a list, at that position. 0 or -1. */
-static int list_take(struct throughput_options *options, int option, const char *word, unsigned at,
-		     struct options_problem *problem)
+static int take_direction(void *context, const char *word, unsigned at,
+			  struct options_problem *problem)
 {
-	uint64_t number;
-	int found;
+	struct throughput_options *options = context;
+	int found = value_read_word(word, throughput_directions, problem);
 
-	switch (option) {
-	case OPTION_PATHS:
-		found = word_read(word, throughput_paths, problem);
-		options->paths[at % PATH_COUNT] = (enum throughput_path)(found < 0 ? 0 : found);
-		options->path_count = at + 1;
-		options->paths_given = true;
-		return found < 0 ? -1 : 0;
-	case OPTION_DIRECTION:
-		found = word_read(word, throughput_directions, problem);
-		options->up[at % 2] = found == 1;
-		options->direction_count = at + 1;
-		return found < 0 ? -1 : 0;
-	case OPTION_SIZES:
-		options->size_count = at + 1;
-		return size_read(word, &options->sizes[at], problem);
-	default:
-		if (options_read_number(word, 1, STREAMS_MAX, &number, problem) < 0)
-			return -1;
-		options->streams[at] = (unsigned)number;
-		options->streams_count = at + 1;
-		return 0;
-	}
+	options->up[at] = found == 1;
+	options->direction_count = at + 1;
+	return found < 0 ? -1 : 0;
 }
 
-static int list_read(struct throughput_options *options, int option, const char *text,
-		     struct options_problem *problem)
+static int take_size(void *context, const char *word, unsigned at, struct options_problem *problem)
 {
-	unsigned most = option == OPTION_PATHS       ? PATH_COUNT
-			: option == OPTION_DIRECTION ? 2
-						     : THROUGHPUT_LIST_MAX;
-	char copy[256], *rest = copy, *word;
+	struct throughput_options *options = context;
 
-	snprintf(copy, sizeof(copy), "%s", text);
-	for (unsigned at = 0; (word = strsep(&rest, ",")); at++) {
-		if (at == most) {
-			snprintf(problem->text, sizeof(problem->text),
-				 "\"%.200s\" has more than %u parts", text, most);
-			return -1;
-		}
-		if (list_take(options, option, word, at, problem) < 0)
-			return -1;
-	}
-	return 0;
+	options->size_count = at + 1;
+	return size_read(word, &options->sizes[at], problem);
 }
 
-static int seconds_read(const char *text, double *ret_seconds, struct options_problem *problem)
+static int take_streams(void *context, const char *word, unsigned at,
+			struct options_problem *problem)
 {
-	uint64_t ms;
+	struct throughput_options *options = context;
 
-	if (options_read_time(text, 1000, 1, 3600000, &ms, problem) < 0)
-		return -1;
-	*ret_seconds = (double)ms / 1000;
-	return 0;
+	options->streams_count = at + 1;
+	return value_read_count(word, STREAMS_MAX, &options->streams[at], problem);
 }
 
-static int value_apply(struct throughput_options *options, int option, const char *value,
-		       struct options_problem *problem)
-{
-	static const char *const versions[] = {"1.2", "1.3", NULL};
-	static const char *const keys[] = {"ecdsa", "rsa", NULL};
-	static const char *const ciphers[] = {"AES-128-GCM", "AES-256-GCM", "CHACHA20-POLY1305",
-					      "AES-128-CCM", NULL};
-	uint64_t number;
+/* ---- Options ------------------------------------------------------------------------------- */
 
+static int option_apply(struct throughput_options *options, int option, const char *value,
+			struct options_problem *problem)
+{
 	switch (option) {
 	case OPTION_SERVER:
 		options->server = value;
@@ -196,36 +162,29 @@ static int value_apply(struct throughput_options *options, int option, const cha
 	case OPTION_CLIENT:
 		options->client = value;
 		return 0;
+	case OPTION_PATHS:
+		return value_read_list(value, PATH_COUNT, take_path, options, problem);
+	case OPTION_SIZES:
+		return value_read_list(value, THROUGHPUT_LIST_MAX, take_size, options, problem);
+	case OPTION_STREAMS:
+		return value_read_list(value, THROUGHPUT_LIST_MAX, take_streams, options, problem);
+	case OPTION_DIRECTION:
+		return value_read_list(value, 2, take_direction, options, problem);
 	case OPTION_KEY_TYPE:
-		options->key_type = value;
-		return word_read(value, keys, problem) < 0 ? -1 : 0;
+		return value_read_name(value, value_key_types, &options->key_type, problem);
 	case OPTION_TLS:
-		options->tls = value;
-		return word_read(value, versions, problem) < 0 ? -1 : 0;
+		return value_read_name(value, value_versions, &options->tls, problem);
 	case OPTION_CIPHER:
-		options->cipher = value;
-		return word_read(value, ciphers, problem) < 0 ? -1 : 0;
+		return value_read_name(value, value_ciphers, &options->cipher, problem);
 	case OPTION_RUNS:
-		if (options_read_number(value, 1, THROUGHPUT_RUNS_MAX, &number, problem) < 0)
-			return -1;
-		options->runs = (unsigned)number;
-		return 0;
+		return value_read_count(value, THROUGHPUT_RUNS_MAX, &options->runs, problem);
 	case OPTION_SECONDS:
-		return seconds_read(value, &options->seconds, problem);
+		return value_read_seconds(value, &options->seconds, problem);
 	case OPTION_WARM_UP:
-		return seconds_read(value, &options->warm_up, problem);
+		return value_read_seconds(value, &options->warm_up, problem);
 	case OPTION_PLOT:
 		options->plot = value;
 		return 0;
-	default:
-		return list_read(options, option, value, problem);
-	}
-}
-
-static int option_apply(struct throughput_options *options, int option, const char *value,
-			struct options_problem *problem)
-{
-	switch (option) {
 	case OPTION_DISCARD:
 		options->discard = true;
 		return 0;
@@ -235,11 +194,9 @@ static int option_apply(struct throughput_options *options, int option, const ch
 	case OPTION_JSON:
 		options->json = true;
 		return 0;
-	case OPTION_QUIET:
+	default:
 		options->quiet = true;
 		return 0;
-	default:
-		return value_apply(options, option, value, problem);
 	}
 }
 

@@ -25,32 +25,6 @@ const char *const throughput_paths[PATH_COUNT + 1] = {
     "plain", "gnutls", "relay", "kernel-write", "kernel-sendfile", "kernel-zerocopy", NULL};
 const char *const throughput_directions[3] = {"down", "up", NULL};
 
-static void protect_by_gnutls(const struct server *server, struct stream *stream)
-{
-	gnutls_certificate_credentials_t credentials;
-	char priorities[512];
-	int error;
-
-	priorities_write(priorities, sizeof(priorities), server->tls, server->cipher, "");
-	error = gnutls_certificate_allocate_credentials(&credentials);
-	if (error == 0)
-		error = gnutls_certificate_set_x509_key_file(credentials, server->certificate,
-							     server->key, GNUTLS_X509_FMT_PEM);
-	if (error == 0)
-		error = gnutls_init(&stream->session, GNUTLS_SERVER | GNUTLS_NO_TICKETS);
-	if (error == 0)
-		error = gnutls_priority_set_direct(stream->session, priorities, NULL);
-	if (error < 0)
-		die("cannot begin a session: %s", gnutls_strerror(error));
-	gnutls_credentials_set(stream->session, GNUTLS_CRD_CERTIFICATE, credentials);
-	stream_count_calls(stream->session, stream);
-	do
-		error = gnutls_handshake(stream->session);
-	while (error < 0 && !gnutls_error_is_fatal(error));
-	if (error < 0)
-		die("the server's handshake failed: %s", gnutls_strerror(error));
-}
-
 /* Some of the kernel's records are made by a NIC, without anybody's asking for that. */
 static bool way_is(const char *direction, const char *records)
 {
@@ -92,6 +66,7 @@ static void serve_one(const struct server *server, enum throughput_path path, bo
 	    [PATH_SENDFILE] = STREAM_SENDFILE, [PATH_ZEROCOPY] = STREAM_SENDFILE,
 	};
 	struct stream stream = {.way = ways[path], .counter = counter};
+	char priorities[512];
 	unsigned on = 1;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -100,10 +75,12 @@ static void serve_one(const struct server *server, enum throughput_path path, bo
 	if (stream.fd < 0)
 		die("accept: %s", strerror(errno));
 	close(listener);
-	if (path == PATH_GNUTLS)
-		protect_by_gnutls(server, &stream);
-	else if (path != PATH_PLAIN)
+	if (path == PATH_GNUTLS) {
+		priorities_write(priorities, sizeof(priorities), server->tls, server->cipher, "");
+		stream_protect(&stream, priorities, server->certificate, server->key);
+	} else if (path != PATH_PLAIN) {
 		protect_by_daemon(server, &stream, path);
+	}
 	if (path == PATH_ZEROCOPY &&
 	    setsockopt(stream.fd, LEVEL_TLS, TLS_TX_ZEROCOPY_RO, &on, sizeof(on)) < 0)
 		die("this kernel has no zero copy for TLS: %s", strerror(errno));

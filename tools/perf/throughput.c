@@ -45,45 +45,25 @@ struct measurement {
 
 /* ---- The client's end ---------------------------------------------------------------------- */
 
-static void client_handshake(const struct throughput_options *options, struct stream *stream)
-{
-	gnutls_certificate_credentials_t credentials;
-	char priorities[512];
-	int error;
-
-	priorities_write(priorities, sizeof(priorities), options->tls, options->cipher, "");
-	error = gnutls_certificate_allocate_credentials(&credentials);
-	if (error == 0)
-		error = gnutls_init(&stream->session, GNUTLS_CLIENT | GNUTLS_NO_TICKETS);
-	if (error == 0)
-		error = gnutls_priority_set_direct(stream->session, priorities, NULL);
-	if (error < 0)
-		die("cannot begin a session: %s", gnutls_strerror(error));
-	gnutls_credentials_set(stream->session, GNUTLS_CRD_CERTIFICATE, credentials);
-	stream_count_calls(stream->session, stream);
-	do
-		error = gnutls_handshake(stream->session);
-	while (error < 0 && !gnutls_error_is_fatal(error));
-	if (error < 0)
-		die("the client's handshake failed: %s", gnutls_strerror(error));
-}
-
 static void client_run(const struct measurement *measurement, const struct throughput_case *which,
 		       struct stream_counter *counter)
 {
 	const struct throughput_options *options = measurement->options;
 	const struct reach *reach = &measurement->reach;
 	struct stream stream = {.way = STREAM_GNUTLS, .counter = counter};
+	char priorities[512];
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	stream.fd = socket(reach->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (stream.fd < 0 ||
 	    connect(stream.fd, (const struct sockaddr *)&reach->address, reach->address_size) < 0)
 		die("cannot connect: %s", strerror(errno));
-	if (which->path == PATH_PLAIN)
+	if (which->path == PATH_PLAIN) {
 		stream.way = options->discard ? STREAM_DISCARD : STREAM_WRITE;
-	else
-		client_handshake(options, &stream);
+	} else {
+		priorities_write(priorities, sizeof(priorities), options->tls, options->cipher, "");
+		stream_protect(&stream, priorities, NULL, NULL);
+	}
 	if (which->path != PATH_PLAIN && options->discard && !which->up)
 		stream.way = STREAM_DISCARD;
 	counter->bytes = counter->calls = 0;
