@@ -3,12 +3,11 @@
 
 import pathlib
 import re
-import subprocess
 import tempfile
 import time
 
 from measuring import Cpu, command_json
-from processes import machine_busy, start
+from processes import machine_busy, start, stop
 from servers import FileServer, Hitch, Nginx, Serve, Stunnel
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -83,24 +82,31 @@ class Strace:
     """strace of all of a server's processes, from its making to read()."""
 
     def __init__(self, server, *words):
-        # pylint: disable-next=consider-using-with
+        # pylint: disable=consider-using-with
         self.output = tempfile.NamedTemporaryFile("r", prefix="bench-strace-")
-        pids = [word for pid in server.parts for word in ("-p", pid)]
-        self.process = start(["strace", "-f", "-o", self.output.name, *words, *pids], stderr=subprocess.PIPE, text=True)
-        attached = set()
+        self.errors = tempfile.TemporaryFile("w+")
         wanted = set(server.parts)
-        while attached < wanted:
-            line = self.process.stderr.readline()
-            if not line:
-                raise SystemExit("bench: strace ended before it was attached")
-            attached |= {int(pid) for pid in re.findall(r"Process (\d+) attached", line)} & wanted
+        pids = [word for pid in wanted for word in ("-p", pid)]
+        self.process = start(["strace", "-f", "-o", self.output.name, *words, *pids], stderr=self.errors)
+        deadline = time.monotonic() + 60
+        while any(self.missing(pid) for pid in wanted):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.errors.seek(0)
+                raise SystemExit(f"bench: strace did not attach itself to {server.name}:\n{self.errors.read()}")
+            time.sleep(0.02)
+
+    def missing(self, pid):
+        """Is a thread of that process not traced yet? One that has ended needs no tracing."""
+        try:
+            tasks = [task / "status" for task in pathlib.Path(f"/proc/{pid}/task").iterdir()]
+            return any(f"\nTracerPid:\t{self.process.pid}\n" not in task.read_text(encoding="utf-8") for task in tasks)
+        except OSError:
+            return False
 
     def read(self):
         time.sleep(0.2)
-        self.process.terminate()
-        self.process.stderr.read()
-        self.process.wait()
-        with self.output:
+        stop(self.process)
+        with self.output, self.errors:
             return pathlib.Path(self.output.name).read_text(encoding="utf-8", errors="replace")
 
 

@@ -7,7 +7,7 @@ import time
 
 from measuring import crowd as crowd_of
 from measuring import load
-from processes import cpu_seconds, kernel_memory_kib, memory_kib, start, stop
+from processes import cpu_seconds, first_line, kernel_memory_kib, memory_kib, start, stop
 from servers import (BENCH, Daemon, FileServer, GnutlsServ, Hitch, Nginx, RateServer, Serve, Stunnel)
 
 ONE_THREAD = ("--threads", 1)
@@ -94,10 +94,13 @@ def memory(bench):
         server = Serve(bench.place, daemon) if state == "established" else RateServer(bench.place, "listen", daemon)
         load(server, 50, 1, *ONE_THREAD, *(UNTIL_RESPONSE if state == "established" else UNTIL_CLOSE))
         before, kernel_before = memory_by_part(daemon), kernel_memory_kib()
-        holder = start([BENCH / "hold", server.port, count, state], stdout=subprocess.PIPE)
-        holder.stdout.readline()
+        # It holds them until its standard input ends.
+        holder = start([BENCH / "hold", server.port, count, state], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        first_line(holder, "hold")
         time.sleep(0.5)
         after, kernel_after = memory_by_part(daemon), kernel_memory_kib()
+        if holder.poll() is not None:
+            raise SystemExit("bench: hold has let its connections go before their memory was read")
         grown = {part: (after[part] - before[part]) / count for part in before}
         stop(holder)
         server.stop()

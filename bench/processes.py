@@ -6,6 +6,7 @@ import os
 import pathlib
 import platform
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -75,12 +76,21 @@ def wait_for_port(port, process, name):
     raise SystemExit(f"bench: {name} does not listen on port {port}")
 
 
-def start(command, **options):
+def start(command, stdin=subprocess.DEVNULL, **options):
     """A process that ends with this one."""
     prctl = ctypes.CDLL(None).prctl
     # pylint: disable-next=subprocess-popen-preexec-fn
-    return subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
+    return subprocess.Popen([str(word) for word in command], stdin=stdin,
                             preexec_fn=lambda: prctl(1, signal.SIGKILL), **options)
+
+
+def first_line(process, name):
+    """What a process says when it is ready: a line on its standard output, a pipe that nobody has read of yet."""
+    ready, _, _ = select.select([process.stdout], [], [], 120)
+    line = process.stdout.readline() if ready else ""
+    if not line:
+        raise SystemExit(f"bench: {name} did not get ready")
+    return line
 
 
 def stop(process):

@@ -7,7 +7,7 @@ import pathlib
 import subprocess
 import time
 
-from processes import descendants, free_port, start, stop, wait_for_port
+from processes import descendants, first_line, free_port, start, stop, wait_for_port
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BIN = TOP / "build" / "bin"
@@ -152,10 +152,7 @@ class Bare(Server):
 
     def __init__(self, command, environment=None):
         self.process = start(command, stdout=subprocess.PIPE, text=True, env=environment)
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"bench: {command[0]} did not start")
-        self.port = int(line)
+        self.port = int(first_line(self.process, command[0]))
 
 
 class RateServer(Bare):
