@@ -19,7 +19,7 @@ def machine(tmp_path, build):
     said = subprocess.run(["nvme", "gen-tls-key", "--help"], capture_output=True, text=True,
                           check=False) if nvme.installed("nvme") else None
     if not said or "--insert" not in said.stdout + said.stderr:
-        pytest.skip("no nvme-cli with \"gen-tls-key --insert\" (2.10 or newer)")
+        pytest.skip("no nvme-cli with \"gen-tls-key --insert\"")
     one = page.Machine(tmp_path, build)
     yield one
     # What "Undo" does, where the page did not come so far.
