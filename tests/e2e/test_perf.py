@@ -87,6 +87,32 @@ def test_rates_of_the_daemon_stand_beside_those_of_the_library_alone(perf, recor
     covers("Measuring handshakes", "TLS1.3", "server")
 
 
+def test_early_data_is_measured(perf, covers):
+    """GnuTLS in one process keeps no store of tickets that were seen: it is not measured beside."""
+    told = json.loads(perf("rate", "--kinds", "early-data", "--at-once", 2, "--handshakes", 20, *perf.records, *SHORT))
+    assert [case["by"] for case in told["cases"]] == ["listen", "handshake"]
+    for case in told["cases"]:
+        judge(case, 2)
+        run, = case["runs"]
+        assert run["not-resumed"] == 0 and run["server"]["resumed"] == run["server"]["established"]
+    covers("Measuring handshakes with early data", "TLS1.3", "server")
+
+
+def test_post_quantum_is_measured_by_all_or_not_at_all(perf, covers):
+    arguments = ("rate", "--kinds", "full,post-quantum", "--at-once", 2, "--handshakes", 20, *perf.records, *SHORT)
+    groups = subprocess.run([peers.needs("gnutls-cli"), "--list"], capture_output=True, check=False).stdout.decode()
+    if "X25519-MLKEM768" not in groups:
+        assert "has no post-quantum key exchange" in perf(*arguments, status=1)
+        pytest.skip("this GnuTLS has no X25519-MLKEM768")
+    told = json.loads(perf(*arguments))
+    assert [(case["kind"], case["by"], case["group"]) for case in told["cases"]] == [
+        (kind, by, group) for kind, group in (("full", "X25519"), ("post-quantum", "X25519-MLKEM768"))
+        for by in ("gnutls", "listen", "handshake")]
+    for case in told["cases"]:
+        judge(case, 2)
+    covers("Measuring handshakes: X25519-MLKEM768", "TLS1.3", "server")
+
+
 def test_two_hosts_measure_as_one_does(perf, build):
     server = subprocess.Popen([build / "bin" / "handshake", "perf", "rate", "--server", "127.0.0.1:0"],
                               stdout=subprocess.PIPE, preexec_fn=die_with_parent)

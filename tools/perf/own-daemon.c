@@ -76,7 +76,7 @@ static void profile_write(FILE *file, const struct own_daemon *daemon,
 static int configuration_write(const struct own_daemon *daemon, const struct own_settings *settings,
 			       const char *path)
 {
-	char mutual[160], groups[96] = "";
+	char mutual[160];
 	FILE *file = fopen(path, "wxe");
 	int bad;
 
@@ -90,7 +90,6 @@ static int configuration_write(const struct own_daemon *daemon, const struct own
 		geteuid() == 0 ? "user = nobody\n" : "");
 	snprintf(mutual, sizeof(mutual), "client-certificates = require\ntrust = %s/trust.pem\n",
 		 daemon->directory);
-	snprintf(groups, sizeof(groups), "groups = X25519-MLKEM768\n");
 	profile_write(file, daemon, settings, "full", "");
 	profile_write(file, daemon, settings, "resumed", "");
 	profile_write(file, daemon, settings, "early-data", "early-data = 16384\n");
@@ -99,8 +98,9 @@ static int configuration_write(const struct own_daemon *daemon, const struct own
 	profile_write(file, daemon, settings, "kernel", "records = kernel\n");
 	if (settings->trust[0])
 		profile_write(file, daemon, settings, "mutual", mutual);
-	if (settings->groups[0])
-		profile_write(file, daemon, settings, "post-quantum", groups);
+	if (settings->post_quantum)
+		profile_write(file, daemon, settings, "post-quantum",
+			      "groups = " GROUP_POST_QUANTUM "\n");
 	bad = ferror(file);
 	return fclose(file) != 0 || bad ? -1 : 0;
 }

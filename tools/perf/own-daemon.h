@@ -3,14 +3,19 @@
 #ifndef PERF_OWN_DAEMON_H
 #define PERF_OWN_DAEMON_H
 
+#include <stdbool.h>
 #include <sys/types.h>
+
+/* The groups of the key exchange, by GnuTLS's names. */
+#define GROUP_CLASSICAL    "X25519"
+#define GROUP_POST_QUANTUM "X25519-MLKEM768"
 
 struct own_settings {
 	const char *key_type;     /* "ecdsa" or "rsa" */
 	const char *tls, *cipher; /* "1.3", "AES-128-GCM" */
 	const char *trust;        /* PEM: whom mutual authentication believes */
-	const char *groups;       /* "": the daemon's own */
 	const char *records;      /* "auto", "kernel", "relay" */
+	bool post_quantum;        /* with a profile for it */
 	unsigned workers;
 };
 

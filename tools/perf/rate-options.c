@@ -7,21 +7,21 @@
 
 #include "../options.h"
 #include "../tool.h"
+#include "own-daemon.h"
 #include "rate.h"
 #include "values.h"
 
 #define TOOL "handshake perf rate"
 
 static const struct rate_kind rate_kinds[] = {
-    {.name = "full", .groups = "", .what = "with a certificate"},
-    {.name = "resumed", .resume = true, .groups = "", .what = "with the ticket of the one before"},
-    {.name = "mutual", .mutual = true, .groups = "", .what = "the client shows a certificate too"},
+    {.name = "full", .what = "with a certificate"},
+    {.name = "resumed", .resume = true, .what = "with the ticket of the one before"},
+    {.name = "mutual", .mutual = true, .what = "the client shows a certificate too"},
     {.name = "early-data",
      .resume = true,
      .early_data = 1024,
-     .groups = "",
      .what = "resumed, with 1 KiB in the first flight"},
-    {.name = "post-quantum", .groups = RATE_POST_QUANTUM, .what = "by X25519-MLKEM768"},
+    {.name = "post-quantum", .post_quantum = true, .what = "by " GROUP_POST_QUANTUM},
 };
 const char *const rate_ways[RATE_WAYS + 1] = {"gnutls", "listen", "handshake", NULL};
 

@@ -241,7 +241,7 @@ static void ceiling_prepare(struct ceiling *ceiling, const struct server *server
 	ceiling->tickets = strcmp(kind, "resumed") == 0;
 	ceiling->mutual = strcmp(kind, "mutual") == 0;
 	priorities_write(priorities, sizeof(priorities), server->tls, server->cipher,
-			 strcmp(kind, "post-quantum") == 0 ? "+GROUP-X25519-MLKEM768:" : "");
+			 strcmp(kind, "post-quantum") == 0 ? GROUP_POST_QUANTUM : GROUP_CLASSICAL);
 	error = gnutls_certificate_allocate_credentials(&ceiling->credentials);
 	if (error == 0)
 		error = gnutls_certificate_set_x509_key_file(

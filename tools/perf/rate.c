@@ -91,7 +91,8 @@ static const char *priorities_for(const struct rate_options *options, const stru
 {
 	if (options->priorities)
 		return options->priorities;
-	priorities_write(text, size, options->tls, options->cipher, kind->groups);
+	priorities_write(text, size, options->tls, options->cipher,
+			 kind->post_quantum ? GROUP_POST_QUANTUM : GROUP_CLASSICAL);
 	return text;
 }
 
@@ -213,8 +214,8 @@ static json_t *begin_question(const struct rate_options *options, const char *tr
 	bool post_quantum = false;
 
 	for (unsigned i = 0; i < options->kind_count; i++)
-		post_quantum = post_quantum || options->kinds[i]->groups[0];
-	if (post_quantum && gnutls_group_get_id("X25519-MLKEM768") == GNUTLS_GROUP_INVALID)
+		post_quantum = post_quantum || options->kinds[i]->post_quantum;
+	if (post_quantum && gnutls_group_get_id(GROUP_POST_QUANTUM) == GNUTLS_GROUP_INVALID)
 		die("this GnuTLS, %s, has no post-quantum key exchange",
 		    gnutls_check_version(NULL));
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:b}", "do", "begin", "key",

@@ -12,7 +12,6 @@
 #include "load.h"
 
 enum { RATE_LIST_MAX = 8, RATE_RUNS_MAX = 101, RATE_WAYS = 3 };
-#define RATE_POST_QUANTUM "+GROUP-X25519-MLKEM768:"
 /* Who performs the server's handshakes, GnuTLS in one process first, NULL behind them. */
 extern const char *const rate_ways[RATE_WAYS + 1];
 
@@ -20,8 +19,8 @@ struct rate_kind {
 	const char *name;
 	bool resume;
 	bool mutual;
+	bool post_quantum;
 	size_t early_data;
-	const char *groups; /* "": as without */
 	const char *what;
 };
 /* NULL: there is none of this name. */

@@ -37,12 +37,12 @@ struct served {
 };
 
 void priorities_write(char *text, size_t size, const char *tls, const char *cipher,
-		      const char *groups)
+		      const char *group)
 {
 	snprintf(text, size,
-		 "NONE:+VERS-TLS%s:+%s:+AEAD:+ECDHE-ECDSA:+ECDHE-RSA:%s+GROUP-X25519:+SIGN-ALL:"
+		 "NONE:+VERS-TLS%s:+%s:+AEAD:+ECDHE-ECDSA:+ECDHE-RSA:+GROUP-%s:+SIGN-ALL:"
 		 "+CTYPE-X509:%%SERVER_PRECEDENCE",
-		 tls, cipher, groups);
+		 tls, cipher, group);
 }
 
 int server_socket(const char *host, unsigned *ret_port)
@@ -94,8 +94,7 @@ static json_t *follow_begin(struct server *server, const json_t *question)
 	    .cipher = word_of(question, "cipher", value_ciphers),
 	    .records = word_of(question, "records", value_records),
 	    .trust = trust ? trust : "",
-	    .groups =
-		json_is_true(json_object_get(question, "post-quantum")) ? "X25519-MLKEM768" : "",
+	    .post_quantum = json_is_true(json_object_get(question, "post-quantum")),
 	    .workers = (unsigned)workers,
 	};
 	char error[1280];

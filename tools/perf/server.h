@@ -38,8 +38,8 @@ int server_socket(const char *host, unsigned *ret_port);
 void rate_server_run(const struct server *server, const char *by, const char *kind, int listener,
 		     int control) __attribute__((noreturn));
 
-/* GnuTLS's priorities of both ends. */
+/* GnuTLS's priorities of both ends: one version, cipher and group, so that a handshake has those or fails. */
 void priorities_write(char *text, size_t size, const char *tls, const char *cipher,
-		      const char *groups);
+		      const char *group);
 
 #endif

@@ -76,7 +76,8 @@ static void serve_one(const struct server *server, enum throughput_path path, bo
 		die("accept: %s", strerror(errno));
 	close(listener);
 	if (path == PATH_GNUTLS) {
-		priorities_write(priorities, sizeof(priorities), server->tls, server->cipher, "");
+		priorities_write(priorities, sizeof(priorities), server->tls, server->cipher,
+				 GROUP_CLASSICAL);
 		stream_protect(&stream, priorities, server->certificate, server->key);
 	} else if (path != PATH_PLAIN) {
 		protect_by_daemon(server, &stream, path);

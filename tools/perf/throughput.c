@@ -61,7 +61,8 @@ static void client_run(const struct measurement *measurement, const struct throu
 	if (which->path == PATH_PLAIN) {
 		stream.way = options->discard ? STREAM_DISCARD : STREAM_WRITE;
 	} else {
-		priorities_write(priorities, sizeof(priorities), options->tls, options->cipher, "");
+		priorities_write(priorities, sizeof(priorities), options->tls, options->cipher,
+				 GROUP_CLASSICAL);
 		stream_protect(&stream, priorities, NULL, NULL);
 	}
 	if (which->path != PATH_PLAIN && options->discard && !which->up)
