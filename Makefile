@@ -53,10 +53,11 @@ ALL_LDFLAGS = -Wl,-z,relro,-z,now $(SANITIZERS) $(LDFLAGS)
 packages = $(shell $(PKG_CONFIG) $(1) $(2))
 
 LIBRARY := $(patsubst %.c,$(B)/obj/%.o,$(wildcard libhandshake/*.c))
-DAEMON := $(patsubst %.c,$(B)/obj/%.o,$(wildcard daemon/*.c)) $(B)/obj/libhandshake/message.o
-TOOLS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/*.c)) $(B)/obj/libhandshake/message.o
+PACKETS := libhandshake/descriptors.c libhandshake/message.c
+DAEMON := $(patsubst %.c,$(B)/obj/%.o,$(wildcard daemon/*.c) $(PACKETS))
+TOOLS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/*.c) $(PACKETS))
 PERF := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/perf/*.c) tools/options.c tools/markup.c tools/daemon-status.c \
-	libhandshake/message.c)
+	$(PACKETS))
 UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.c))
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz-*.c))

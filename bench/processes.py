@@ -42,13 +42,14 @@ def machine_busy():
     return time.monotonic() * os.cpu_count() - idle / os.sysconf("SC_CLK_TCK")
 
 
+def memory_of(pid):
+    """KiB of a process: resident, and with shared pages divided among those who share them."""
+    text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
+    return [int(re.search(rf"^{name}:\s+(\d+)", text, re.M).group(1)) for name in ("Rss", "Pss")]
+
+
 def memory_kib(pids):
-    """Memory of processes, shared pages divided among those who share them: smaps_rollup's Pss."""
-    total = 0
-    for pid in pids:
-        text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
-        total += int(re.search(r"^Pss:\s+(\d+)", text, re.M).group(1))
-    return total
+    return sum(memory_of(pid)[1] for pid in pids)
 
 
 def kernel_memory_kib():

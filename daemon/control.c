@@ -9,12 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "descriptors.h"
 #include "foreign.h"
-
-union rights {
-	char space[CMSG_SPACE(CONTROL_FDS * sizeof(int))];
-	struct cmsghdr align;
-};
 
 static size_t fds_of_kind(enum control_kind kind)
 {
@@ -50,40 +46,8 @@ static size_t size_of_kind(enum control_kind kind)
 
 int control_send(int fd, const struct control *control, const int *fds)
 {
-	union rights rights = {0};
-	struct iovec vector = {.iov_base = (void *)control, .iov_len = size_of_kind(control->kind)};
-	struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
-	size_t count = fds_of_kind(control->kind);
-	ssize_t sent;
-
-	if (count) {
-		struct cmsghdr *part;
-
-		header.msg_control = rights.space;
-		header.msg_controllen = CMSG_SPACE(count * sizeof(int));
-		part = CMSG_FIRSTHDR(&header);
-		part->cmsg_level = SOL_SOCKET;
-		part->cmsg_type = SCM_RIGHTS;
-		part->cmsg_len = CMSG_LEN(count * sizeof(int));
-		memcpy(CMSG_DATA(part), fds, count * sizeof(int));
-	}
-	do
-		sent = sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
-	while (sent < 0 && errno == EINTR);
-	return sent < 0 ? -errno : 0;
-}
-
-static size_t rights_take(struct msghdr *header, int fds[CONTROL_FDS])
-{
-	size_t count = 0;
-
-	for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part; part = CMSG_NXTHDR(header, part)) {
-		if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
-			continue;
-		count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		memcpy(fds, CMSG_DATA(part), count * sizeof(int));
-	}
-	return count;
+	return descriptors_send(fd, control, size_of_kind(control->kind), fds,
+				fds_of_kind(control->kind));
 }
 
 static int control_check(const struct control *control, size_t size, size_t fd_count)
@@ -109,27 +73,17 @@ static int control_check(const struct control *control, size_t size, size_t fd_c
 
 int control_receive(int fd, struct control *ret_control, int ret_fds[CONTROL_FDS])
 {
-	union rights rights;
 	struct iovec vector = {.iov_base = ret_control, .iov_len = sizeof(*ret_control)};
-	struct msghdr header = {
-	    .msg_iov = &vector,
-	    .msg_iovlen = 1,
-	    .msg_control = rights.space,
-	    .msg_controllen = sizeof(rights.space),
-	};
+	int flags = MSG_DONTWAIT, r;
+	size_t count = CONTROL_FDS;
 	ssize_t received;
-	size_t count;
-	int r;
 
 	ret_fds[0] = ret_fds[1] = -1;
-	do
-		received = FOREIGN_GUARDED(recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
-	while (received < 0 && errno == EINTR);
+	received = FOREIGN_GUARDED(descriptors_receive(fd, &vector, 1, &flags, ret_fds, &count));
 	if (received <= 0)
 		return received < 0 && errno != ECONNRESET ? -errno : 0;
-	count = rights_take(&header, ret_fds);
-	r = header.msg_flags & MSG_TRUNC ? -EPROTO
-					 : control_check(ret_control, (size_t)received, count);
+	/* Truncated: it had more bytes or descriptors, or this process is at its limit of them. */
+	r = flags ? -EPROTO : control_check(ret_control, (size_t)received, count);
 	if (r == 0)
 		return 1;
 	for (size_t i = 0; i < count; i++)

@@ -216,11 +216,6 @@ void kernel_queue_remove(struct kernel_queue *queue, struct kernel_pending *pend
 
 /* ---- All ----------------------------------------------------------------------------------- */
 
-unsigned kernel_queue_count(const struct kernel_queue *queue)
-{
-	return queue->count;
-}
-
 struct kernel_pending *kernel_queue_first(const struct kernel_queue *queue)
 {
 	return TAILQ_FIRST(&queue->all);

@@ -70,7 +70,6 @@ struct kernel_pending *kernel_queue_find(const struct kernel_queue *queue, pid_t
 /* Frees it. */
 void kernel_queue_remove(struct kernel_queue *queue, struct kernel_pending *pending);
 
-unsigned kernel_queue_count(const struct kernel_queue *queue);
 /* All, in the order of their coming; NULL at the end. */
 struct kernel_pending *kernel_queue_first(const struct kernel_queue *queue);
 struct kernel_pending *kernel_queue_after(const struct kernel_pending *pending);

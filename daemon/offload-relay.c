@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "descriptors.h"
 #include "handshake-protocol.h"
 
 /* The memfd of struct handshake_relay_state: zero, that is HANDSHAKE_RELAY_OPEN, and of a size that
@@ -32,28 +33,8 @@ static int relay_request_send(int relay_socket, const struct relay_request *requ
 			      const int fds[RELAY_REQUEST_FDS])
 {
 	size_t count = fds[RELAY_REQUEST_FDS - 1] >= 0 ? RELAY_REQUEST_FDS : RELAY_REQUEST_FDS - 1;
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(RELAY_REQUEST_FDS * sizeof(int))];
-	} control;
-	struct iovec part = {.iov_base = (void *)request, .iov_len = sizeof(*request)};
-	struct msghdr message = {
-	    .msg_iov = &part,
-	    .msg_iovlen = 1,
-	    .msg_control = control.bytes,
-	    .msg_controllen = CMSG_SPACE(count * sizeof(int)),
-	};
-	ssize_t sent;
 
-	memset(&control, 0, sizeof(control));
-	control.header.cmsg_level = SOL_SOCKET;
-	control.header.cmsg_type = SCM_RIGHTS;
-	control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
-	memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
-	do
-		sent = sendmsg(relay_socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-	while (sent < 0 && errno == EINTR);
-	return sent < 0 ? -errno : 0;
+	return descriptors_send(relay_socket, request, sizeof(*request), fds, count);
 }
 
 static int relay_refusal(int error, char *reason, size_t size)

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "descriptors.h"
 #include "foreign.h"
 #include "log.h"
 #include "relay-guard.h"
@@ -19,7 +20,6 @@
 #endif
 
 enum {
-	DESCRIPTORS_MAX = 253, /* in one message: SCM_MAX_FD */
 	THREAD_STACK = 65536,
 	MESSAGES_MAX = 65536, /* in one queue; there is room for far fewer */
 };
@@ -43,34 +43,14 @@ void relay_guard_refuse(int fd)
 static ssize_t receive(int fd, struct iovec *vector, size_t count, struct foreign *ret_foreign,
 		       bool *ret_lost)
 {
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
-	} control;
-	struct msghdr message = {
-	    .msg_iov = vector,
-	    .msg_iovlen = count,
-	    .msg_control = control.bytes,
-	    .msg_controllen = sizeof control.bytes,
-	};
+	int flags = MSG_DONTWAIT;
 	ssize_t size;
 
 	ret_foreign->socket = -1;
-	ret_foreign->count = 0;
-	*ret_lost = false;
-	do
-		size = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (size < 0 && errno == EINTR);
-	if (size < 0)
-		return size;
-	*ret_lost = message.msg_flags & MSG_CTRUNC;
-	for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header;
-	     header = CMSG_NXTHDR(&message, header)) {
-		if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
-			continue;
-		ret_foreign->count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		memcpy(ret_foreign->fds, CMSG_DATA(header), ret_foreign->count * sizeof(int));
-	}
+	ret_foreign->count = DESCRIPTORS_MAX;
+	size =
+	    descriptors_receive(fd, vector, count, &flags, ret_foreign->fds, &ret_foreign->count);
+	*ret_lost = size >= 0 && flags & MSG_CTRUNC;
 	return size;
 }
 

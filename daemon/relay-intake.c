@@ -11,6 +11,7 @@
 
 #include <event2/event.h>
 
+#include "descriptors.h"
 #include "handshake-protocol.h"
 #include "log.h"
 #include "relay-connection.h"
@@ -22,7 +23,7 @@ enum {
 	TAKE_AT_ONCE = 16, /* requests in one turn of the loop */
 	DESCRIPTORS_OWN =
 	    32, /* standard ones, loop, signals, counters, those of one request, spare */
-	DESCRIPTORS_MAX = 8, /* in one request, to be closed if they are not RELAY_REQUEST_FDS */
+	REQUEST_FDS_ROOM = 8, /* to be closed if they are not RELAY_REQUEST_FDS */
 };
 
 struct intake {
@@ -40,39 +41,21 @@ struct intake {
 struct packet {
 	struct relay_request request;
 	ssize_t size;
-	int fds[DESCRIPTORS_MAX];
+	int fds[REQUEST_FDS_ROOM];
 	size_t fd_count;
 	bool cut;
 };
 
 static ssize_t packet_receive(int socket, struct packet *packet)
 {
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
-	} control;
 	struct iovec vector = {&packet->request, sizeof packet->request};
-	struct msghdr message = {
-	    .msg_iov = &vector,
-	    .msg_iovlen = 1,
-	    .msg_control = control.bytes,
-	    .msg_controllen = sizeof control.bytes,
-	};
+	int flags = MSG_DONTWAIT;
 
 	memset(packet, 0, sizeof *packet);
-	do
-		packet->size = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (packet->size < 0 && errno == EINTR);
-	if (packet->size <= 0)
-		return packet->size;
-	for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header;
-	     header = CMSG_NXTHDR(&message, header)) {
-		if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
-			continue;
-		packet->fd_count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		memcpy(packet->fds, CMSG_DATA(header), packet->fd_count * sizeof(int));
-	}
-	packet->cut = message.msg_flags & (MSG_TRUNC | MSG_CTRUNC);
+	packet->fd_count = REQUEST_FDS_ROOM;
+	packet->size =
+	    descriptors_receive(socket, &vector, 1, &flags, packet->fds, &packet->fd_count);
+	packet->cut = packet->size > 0 && flags;
 	return packet->size;
 }
 

@@ -11,12 +11,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { ROOM_MS = 1000 };
+#include "descriptors.h"
 
-union rights {
-	char space[CMSG_SPACE(sizeof(int))];
-	struct cmsghdr align;
-};
+enum { ROOM_MS = 1000 };
 
 /* Few have a use for the names. */
 static size_t order_size(uint32_t command)
@@ -28,27 +25,13 @@ static size_t order_size(uint32_t command)
 
 static int order_send(int control, const struct signer_order *order, int fd, int room_ms)
 {
-	union rights rights = {0};
-	struct iovec vector = {.iov_base = (void *)order, .iov_len = order_size(order->command)};
-	struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
 	struct pollfd room = {.fd = control, .events = POLLOUT};
-	ssize_t sent;
+	size_t size = order_size(order->command), count = fd >= 0;
+	int r = descriptors_send(control, order, size, &fd, count);
 
-	if (fd >= 0) {
-		struct cmsghdr *part;
-
-		header.msg_control = rights.space;
-		header.msg_controllen = sizeof(rights.space);
-		part = CMSG_FIRSTHDR(&header);
-		part->cmsg_level = SOL_SOCKET;
-		part->cmsg_type = SCM_RIGHTS;
-		part->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(part), &fd, sizeof(int));
-	}
-	sent = sendmsg(control, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
-	if (sent < 0 && errno == EAGAIN && poll(&room, 1, room_ms) > 0)
-		sent = sendmsg(control, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
-	return sent < 0 ? -errno : 0;
+	if (r == -EAGAIN && poll(&room, 1, room_ms) > 0)
+		r = descriptors_send(control, order, size, &fd, count);
+	return r;
 }
 
 int signer_order_send(int control, const struct signer_order *order, int fd)
@@ -63,34 +46,25 @@ int signer_order_try(int control, const struct signer_order *order)
 
 int signer_order_receive(int control, struct signer_order *ret_order, int *ret_fd)
 {
-	union rights rights;
 	struct iovec vector = {.iov_base = ret_order, .iov_len = sizeof(*ret_order)};
-	struct msghdr header = {
-	    .msg_iov = &vector,
-	    .msg_iovlen = 1,
-	    .msg_control = rights.space,
-	    .msg_controllen = sizeof(rights.space),
-	};
+	size_t count = 1;
 	ssize_t received;
+	int flags = 0;
 
 	*ret_fd = -1;
-	do
-		received = recvmsg(control, &header, MSG_CMSG_CLOEXEC);
-	while (received < 0 && errno == EINTR);
+	received = descriptors_receive(control, &vector, 1, &flags, ret_fd, &count);
 	if (received <= 0)
 		return received < 0 && errno != ECONNRESET ? -errno : 0;
-	for (struct cmsghdr *part = CMSG_FIRSTHDR(&header); part; part = CMSG_NXTHDR(&header, part))
-		if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS)
-			memcpy(ret_fd, CMSG_DATA(part), sizeof(int));
-	if ((size_t)received < sizeof(ret_order->command) ||
-	    (size_t)received != order_size(ret_order->command)) {
+	if (flags || (size_t)received < sizeof(ret_order->command) ||
+	    (size_t)received != order_size(ret_order->command) ||
+	    (ret_order->command == SIGNER_LEND && ret_order->size > sizeof(ret_order->key))) {
 		if (*ret_fd >= 0)
 			close(*ret_fd);
 		*ret_fd = -1;
 		return -EPROTO;
 	}
 	if (ret_order->command == SIGNER_LEND)
-		return ret_order->size <= sizeof(ret_order->key) ? 1 : -EPROTO;
+		return 1;
 	ret_order->source[SIGNER_SOURCE_SIZE - 1] = '\0';
 	ret_order->pin_file[SIGNER_SOURCE_SIZE - 1] = '\0';
 	return 1;

@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "descriptors.h"
+
 #define QUOTE_SIZE 64 /* bytes of a wrong line that an error sentence shows */
 
 /* The length of the UTF-8 sequence (RFC 3629, 4) at text, 0 if there is none within size bytes. */
@@ -130,96 +132,41 @@ void message_add_number(struct message_writer *writer, const char *key, uint64_t
 
 int message_send(int fd, const struct message_writer *writer, const int *fds, size_t fd_count)
 {
-	union {
-		char space[CMSG_SPACE((HANDSHAKE_DESCRIPTORS_MAX + 1) * sizeof(int))];
-		struct cmsghdr align;
-	} control = {0};
-	struct iovec vector = {.iov_base = (char *)writer->text, .iov_len = writer->length};
-	struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
-	ssize_t sent;
-
 	if (writer->invalid)
 		return -EINVAL;
 	if (writer->overflow)
 		return -EMSGSIZE;
 	if (fd_count > HANDSHAKE_DESCRIPTORS_MAX + 1)
 		return -E2BIG;
-	if (fd_count) {
-		struct cmsghdr *rights;
-
-		header.msg_control = control.space;
-		header.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
-		rights = CMSG_FIRSTHDR(&header);
-		rights->cmsg_level = SOL_SOCKET;
-		rights->cmsg_type = SCM_RIGHTS;
-		rights->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
-		memcpy(CMSG_DATA(rights), fds, fd_count * sizeof(int));
-	}
-	do
-		sent = sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
-	while (sent < 0 && errno == EINTR);
-	return sent < 0 ? -errno : 0;
+	return descriptors_send(fd, writer->text, writer->length, fds, fd_count);
 }
 
 /* ---- Reading ------------------------------------------------------------------------------- */
 
-static void message_adopt(struct message *message, const struct cmsghdr *rights)
-{
-	size_t count = (rights->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-	const unsigned char *data = CMSG_DATA(rights);
-
-	for (size_t i = 0; i < count; i++) {
-		int fd;
-
-		memcpy(&fd, data + i * sizeof(fd), sizeof(fd));
-		if (message->fd_count < sizeof(message->fds) / sizeof(message->fds[0])) {
-			message->fds[message->fd_count++] = fd;
-		} else {
-			message->too_many_fds = true;
-			close(fd);
-		}
-	}
-}
-
 int message_receive(int fd, struct message *message)
 {
-	union {
-		char space[CMSG_SPACE((HANDSHAKE_DESCRIPTORS_MAX + 1) * sizeof(int))];
-		struct cmsghdr align;
-	} control;
+	const size_t room = sizeof(message->fds) / sizeof(message->fds[0]);
 	struct iovec vector = {.iov_base = message->text, .iov_len = HANDSHAKE_PACKET_SIZE};
-	struct msghdr header = {
-	    .msg_iov = &vector,
-	    .msg_iovlen = 1,
-	    .msg_control = control.space,
-	    .msg_controllen = sizeof(control.space),
-	};
+	int flags = MSG_DONTWAIT;
 	ssize_t received;
 
 	message->length = 0;
 	message->text[0] = '\0';
-	message->fd_count = 0;
+	message->fd_count = room;
 	message->too_large = false;
 	message->too_many_fds = false;
 	message->lost_fds = false;
 	message->operation[0] = '\0';
 	message->field_count = 0;
-	do
-		received = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (received < 0 && errno == EINTR);
+	received = descriptors_receive(fd, &vector, 1, &flags, message->fds, &message->fd_count);
 	if (received < 0)
 		return -errno;
-	for (struct cmsghdr *part = CMSG_FIRSTHDR(&header); part; part = CMSG_NXTHDR(&header, part))
-		if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS)
-			message_adopt(message, part);
 	/* Room that was left over says that the process had no descriptor free (unix(7)). */
-	if (header.msg_flags & MSG_CTRUNC) {
-		if (message->fd_count < sizeof(message->fds) / sizeof(message->fds[0]))
-			message->lost_fds = true;
-		else
-			message->too_many_fds = true;
+	if (flags & MSG_CTRUNC) {
+		message->lost_fds = message->fd_count < room;
+		message->too_many_fds = !message->lost_fds;
 	}
-	message->too_large = header.msg_flags & MSG_TRUNC;
+	message->too_large = flags & MSG_TRUNC;
 	message->length = (size_t)received;
 	message->text[received] = '\0';
 	return (int)received;

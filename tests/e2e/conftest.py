@@ -12,12 +12,16 @@
     build         the build directory (HANDSHAKE_BUILD)
     counted       a context in which a kernel's TLS counters must move (nothing with relay)
     covers        covers(item, version, role): what this test shows if it passes, see covers.py
+    agent         a function that starts a daemon for the kernel's consumers: see upcall.agent()
+    upcalls       is there where a test can be such a consumer: see upcall.py
+    nfs_server    see nfs.py
 
 Options: --records kernel|relay|auto, --covered FILE. Environment: HANDSHAKE_BUILD, HANDSHAKE_TEST_SLOW,
 HANDSHAKE_LIBRARY (the library that Python loads; default: the plain build's).
 """
 
 import contextlib
+import functools
 import os
 import pathlib
 import resource
@@ -34,7 +38,9 @@ import pytest
 
 import covers as covers_module
 import daemon as daemon_module
+import nfs
 import pki as pki_module
+import upcall
 from covers import covers
 from scale import SLOW, die_with_parent, seconds
 
@@ -138,10 +144,30 @@ def record_path(request, records):
     return records
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def kernel_records(record_path):
     if record_path != "kernel":
         pytest.skip("needs kernel records, this run has relay")
+
+
+@pytest.fixture(scope="session")
+def upcalls(kernel_records):
+    """The device of kmod-tests/upcall, see upcall.py."""
+    upcall.load_module("handshake_upcall")
+
+
+@pytest.fixture
+def agent(make_daemon, pki):
+    return functools.partial(upcall.agent, make_daemon, pki)
+
+
+@pytest.fixture(scope="module")
+def nfs_server(kernel_records):
+    if os.geteuid() != 0 or os.path.exists("/proc/fs/nfsd/threads"):
+        pytest.skip("needs a guest of its own: this machine may have an NFS server")
+    one = nfs.Server()
+    yield one
+    one.close()
 
 
 @pytest.fixture

@@ -13,18 +13,22 @@ import tempfile
 
 import pytest
 
-from scale import wait_until
+from keys import keyctl
+from scale import milliseconds, wait_until
 
 HOST = "nqn.2014-08.org.nvmexpress:uuid:6f2c3c1e-5a0f-4a43-9f6e-3b4f0e8f7a11"
 SUBSYSTEM = "nqn.2024-01.org.example:disk"
 RING = "%:.nvme"
 
 
-def keyctl(*arguments, data=None):
-    done = subprocess.run(["keyctl", *map(str, arguments)], input=data, capture_output=True,
-                          check=False)
-    assert done.returncode == 0, f"keyctl {arguments}: {done.stderr.decode()}"
-    return done.stdout.decode().strip()
+def agent(make_daemon, kernel=None, **more):
+    """A daemon with a profile for the kernel's host and one for its target. more: keys of both."""
+    keys = {"kernel-psk": "yes", "timeout-ms": milliseconds(10000), **more}
+    one = make_daemon({"host": {"role": "client", **keys}, "target": {"role": "server", **keys}},
+                      start=False)
+    one.kernel = kernel or {"nvme": "host", "nvmet": "target"}
+    one.write()
+    return one.start()
 
 
 def identity(host=HOST, subsystem=SUBSYSTEM, digest="VGhpcyBpcyBub3QgYSBkaWdlc3QsIGJ1dCBhcyBsb25n",
@@ -50,7 +54,7 @@ class Keyring:
     @property
     def serial(self):
         """Of the keyring."""
-        return int(keyctl("describe", self.ring).split(":")[0])
+        return int(keyctl("describe", self.ring).split(b":")[0])
 
     def add(self, name, key=None, kind="psk"):
         """Its serial number and its bytes."""

@@ -58,10 +58,7 @@ class Agent:
 
 
 @pytest.fixture(scope="module")
-def shared(build, pki, record_path, sanitizer_directory, tmp_path_factory):
-    if record_path != "kernel":
-        pytest.skip("needs kernel records, this run has relay")
-    upcall.load_module("handshake_upcall")
+def shared(build, pki, upcalls, sanitizer_directory, tmp_path_factory):
     staple = tmp_path_factory.mktemp("staple") / "revoked"
     staple.write_bytes(ocsp.response(pki, pki.certificates["ecdsa"], "revoked"))
     one = Agent(build, pki, sanitizer_directory, staple)
@@ -75,15 +72,6 @@ def agent(shared):
     if not shared.daemon.alive or set(shared.daemon.kernel) != {"nfs", "nfsd"}:
         shared.serve("nfs", "nfsd")
     return shared
-
-
-@pytest.fixture(scope="module")
-def server(shared):
-    if os.geteuid() != 0 or os.path.exists("/proc/fs/nfsd/threads"):
-        pytest.skip("needs a guest of its own: this machine may have an NFS server")
-    one = nfs.Server()
-    yield one
-    one.close()
 
 
 # ---- What the kernel says of its consumers' handshakes ----
@@ -342,7 +330,7 @@ def of_peers(about_agents):
 def wanted(request):
     """The NFS server's fixture, for whom it concerns."""
     kind = request.getfixturevalue("kind")
-    return request.getfixturevalue("server") if kind in (NFS, NFSD) else None
+    return request.getfixturevalue("nfs_server") if kind in (NFS, NFSD) else None
 
 
 def compare(row, kind, heard, seen):

@@ -13,7 +13,7 @@ import nvme
 import peers
 import upcall
 from causes import PSK_CLIENT, PSK_SERVER
-from scale import die_with_parent, milliseconds, seconds, wait_until
+from scale import die_with_parent, seconds, wait_until
 
 SUITE = ["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"]
 OTHER = nvme.identity(subsystem=nvme.SUBSYSTEM + "2")
@@ -22,15 +22,8 @@ ROWS = [pytest.param(row, kind, id=f"{row.name}-{kind.replace(' ', '-')}")
 
 
 @pytest.fixture
-def ring(record_path, make_daemon):
-    if record_path != "kernel":
-        pytest.skip("needs kernel records, this run has relay")
-    upcall.load_module("handshake_upcall")
-    keys = {"kernel-psk": "yes", "timeout-ms": milliseconds(10000)}
-    one = make_daemon({"host": {"role": "client", **keys}, "target": {"role": "server", **keys}}, start=False)
-    one.kernel = {"nvme": "host", "nvmet": "target"}
-    one.write()
-    one.start()
+def ring(upcalls, make_daemon):
+    nvme.agent(make_daemon)
     with nvme.Keyring() as made:
         yield made
 

@@ -20,17 +20,6 @@ from scale import FULL, seconds, wait_until
 pytestmark = [pytest.mark.usefixtures("kernel_records")]
 
 
-@pytest.fixture(scope="module")
-def server(record_path):
-    if record_path != "kernel":
-        pytest.skip("needs kernel records, this run has relay")
-    if os.geteuid() != 0 or os.path.exists("/proc/fs/nfsd/threads"):
-        pytest.skip("needs a guest of its own: this machine may have an NFS server")
-    one = nfs.Server()
-    yield one
-    one.close()
-
-
 @pytest.fixture
 def agent(make_daemon, pki):
     """serves: which consumers it has a profile for."""
@@ -53,34 +42,34 @@ def agent(make_daemon, pki):
 
 
 @pytest.mark.parametrize("security", ["tls", "mtls"])
-def test_files_are_the_same(server, agent, counted, security, covers):
+def test_files_are_the_same(nfs_server, agent, counted, security, covers):
     one = agent()
     data = os.urandom(3 << 20)
-    (server.export / "there").write_bytes(data)
-    with counted(), server.mounted(security) as path:
+    (nfs_server.export / "there").write_bytes(data)
+    with counted(), nfs_server.mounted(security) as path:
         assert (path / "there").read_bytes() == data
         (path / "back").write_bytes(data[::-1])
         os.sync()
-        assert (server.export / "back").read_bytes() == data[::-1]
+        assert (nfs_server.export / "back").read_bytes() == data[::-1]
     status = one.status()
     assert status["kernel-requests-established"] >= 2 and status["kernel-requests-failed"] == 0
     covers(f"NFS with xprtsec={security}", "TLS1.3", "client")
     covers(f"NFS with xprtsec={security}", "TLS1.3", "server")
 
 
-def test_two_network_namespaces(server, agent, counted):
+def test_two_network_namespaces(nfs_server, agent, counted):
     """The client in one, with an agent of its own, the server in the other."""
     data = os.urandom(1 << 20)
-    (server.export / "there").write_bytes(data)
+    (nfs_server.export / "there").write_bytes(data)
     with nfs.network("nfs-client") as name:
         servers = agent(serves=("nfsd",))
         clients = agent(serves=("nfs",), before=["nsenter", f"--net=/run/netns/{name}"])
         for security in ("tls", "mtls"):
-            with counted(), server.mounted(security, name=nfs.WIRE, namespace=name) as path:
+            with counted(), nfs_server.mounted(security, name=nfs.WIRE, namespace=name) as path:
                 assert (path / "there").read_bytes() == data
                 (path / "back").write_bytes(data[::-1])
                 os.sync()
-                assert (server.export / "back").read_bytes() == data[::-1]
+                assert (nfs_server.export / "back").read_bytes() == data[::-1]
         for one in (clients, servers):
             status = one.status()
             assert status["kernel-requests-established"] >= 2 and status["kernel-requests-failed"] == 0
@@ -98,63 +87,63 @@ REVOKED = "a certificate revoked by a list"
     ("client-expired", "ecdsa", None),
     ("client-revoked", "ecdsa", REVOKED),
 ])
-def test_what_does_not_verify_is_not_mounted(server, agent, pki, client, server_names, why):
+def test_what_does_not_verify_is_not_mounted(nfs_server, agent, pki, client, server_names, why):
     more = {"revocation_list": pki.revocation_list} if why == REVOKED else {}
     one = agent(client=(client,), client_more=more, server_names=(server_names,), server_more=more)
     with pytest.raises(nfs.MountFailed):
-        with server.mounted("mtls"):
+        with nfs_server.mounted("mtls"):
             pass
     # The client of TLS 1.3 is through before the server has seen its certificate.
     assert one.status()["kernel-requests-failed"] >= 1
 
 
-def test_a_staple_that_says_revoked_is_not_mounted(server, agent, pki, tmp_path):
+def test_a_staple_that_says_revoked_is_not_mounted(nfs_server, agent, pki, tmp_path):
     staple = tmp_path / "staple"
     staple.write_bytes(ocsp.response(pki, pki.certificates["ecdsa"], "revoked"))
     one = agent(staple=staple)
     with pytest.raises(nfs.MountFailed):
-        with server.mounted("tls"):
+        with nfs_server.mounted("tls"):
             pass
     assert one.status()["kernel-requests-failed"] >= 1
 
 
-def test_without_an_agent_nothing_is_mounted(server):
+def test_without_an_agent_nothing_is_mounted(nfs_server):
     began = time.monotonic()
     with pytest.raises(nfs.MountFailed, match="No such process"):
-        with server.mounted("tls"):
+        with nfs_server.mounted("tls"):
             pass
     # Told at once: the kernel's own deadline is 10 seconds, however slow the machine is.
     assert time.monotonic() - began < 8
 
 
-def test_a_mount_outlives_the_agent_s_restart_and_the_server_s(server, agent):
+def test_a_mount_outlives_the_agent_s_restart_and_the_server_s(nfs_server, agent):
     one = agent()
-    (server.export / "stays").write_bytes(b"as it was")
-    with server.mounted("mtls") as path:
+    (nfs_server.export / "stays").write_bytes(b"as it was")
+    with nfs_server.mounted("mtls") as path:
         assert (path / "stays").read_bytes() == b"as it was"
         one.signal(signal.SIGTERM)
         one.wait()
-        (server.export / "stays").write_bytes(b"without an agent")
+        (nfs_server.export / "stays").write_bytes(b"without an agent")
         # An established connection needs no agent.
         assert (path / "stays").exists()
         one.start()
         before = one.status()["kernel-requests-established"]
-        server.stop()
-        server.start()
+        nfs_server.stop()
+        nfs_server.start()
         (path / "new").write_bytes(b"after a new connection")
         os.sync()
-        assert (server.export / "new").read_bytes() == b"after a new connection"
+        assert (nfs_server.export / "new").read_bytes() == b"after a new connection"
         assert one.status()["kernel-requests-established"] > before
 
 
-def test_a_mount_waits_for_an_agent_that_was_killed(server, agent):
+def test_a_mount_waits_for_an_agent_that_was_killed(nfs_server, agent):
     """Killed with the handshake under way, so that nobody answers it; the kernel asks the next one."""
     one = agent()
     for pid in one.workers():
         os.kill(pid, signal.SIGSTOP)
     path = pathlib.Path(tempfile.mkdtemp(prefix="nfs-"))
     with open(path.with_suffix(".log"), "w+", encoding="utf-8") as log:
-        mount = subprocess.Popen(server.mount_command(path, "mtls", options=("retry=2",)),
+        mount = subprocess.Popen(nfs_server.mount_command(path, "mtls", options=("retry=2",)),
                                  stdout=log, stderr=log, start_new_session=True)
         try:
             # Seen by the supervisor alone: the stopped workers answer nobody.
@@ -166,7 +155,7 @@ def test_a_mount_waits_for_an_agent_that_was_killed(server, agent):
             assert mount.returncode == 0, path.with_suffix(".log").read_text()
             (path / "after").write_bytes(b"the next agent's")
             os.sync()
-            assert (server.export / "after").read_bytes() == b"the next agent's"
+            assert (nfs_server.export / "after").read_bytes() == b"the next agent's"
         finally:
             nfs.give_up(mount, path)
             path.with_suffix(".log").unlink()
@@ -183,7 +172,7 @@ def is_lent_a_socket(pid):
     return False
 
 
-def test_restarts_under_load_lose_nothing(server, agent):
+def test_restarts_under_load_lose_nothing(nfs_server, agent):
     """Files are written and read back while agent and server are restarted."""
     one = agent()
     written, over = {}, threading.Event()
@@ -204,7 +193,7 @@ def test_restarts_under_load_lose_nothing(server, agent):
         except (OSError, AssertionError) as error:
             problems.append(error)
 
-    with server.mounted("mtls") as path:
+    with nfs_server.mounted("mtls") as path:
         writer = threading.Thread(target=write, args=(path,), daemon=True)
         writer.start()
         def more(what):
@@ -216,30 +205,30 @@ def test_restarts_under_load_lose_nothing(server, agent):
             one.wait()
             more("the agent's stop")  # an established connection needs none
             one.start()
-            server.stop()
-            server.start()
+            nfs_server.stop()
+            nfs_server.start()
             more("the server's restart")
             assert one.reload()
-            server.stop()
-            server.start()
+            nfs_server.stop()
+            nfs_server.start()
             more("a reload of the agent")
         over.set()
         writer.join(seconds(30))
         assert not problems, problems
         for name, data in written.items():
-            assert (server.export / name).read_bytes() == data
+            assert (nfs_server.export / name).read_bytes() == data
     assert one.status()["kernel-requests-established"] >= 2
 
 
-def test_more_connections_at_once_than_the_kernel_keeps_requests(server, agent):
+def test_more_connections_at_once_than_the_kernel_keeps_requests(nfs_server, agent):
     """After the server's restart all connections are made anew, two requests for each."""
     with nfs.network("nfs-client") as name, contextlib.ExitStack() as stack:
         agents = [agent(), agent(serves=("nfs",), before=["nsenter", f"--net=/run/netns/{name}"])]
-        paths = [stack.enter_context(server.mounted("mtls", options=("nconnect=16",), **where))
+        paths = [stack.enter_context(nfs_server.mounted("mtls", options=("nconnect=16",), **where))
                  for where in ({}, {"name": nfs.WIRE, "namespace": name})]
         before = sum(one.status()["kernel-requests"] for one in agents)
-        server.stop()
-        server.start(threads=32)  # each waits for a handshake by itself
+        nfs_server.stop()
+        nfs_server.start(threads=32)  # each waits for a handshake by itself
         good = []
 
         def use(path, number):
@@ -259,15 +248,15 @@ def test_more_connections_at_once_than_the_kernel_keeps_requests(server, agent):
             wait_until(lambda one=one: one.status()["kernel-requests-under-way"] == 0, what="their end")
 
 
-def test_two_agents_share_the_work(server, agent):
+def test_two_agents_share_the_work(nfs_server, agent):
     """Whichever asks first gets a request; neither is missed when it is gone."""
     agents = [agent(), agent()]
     for _ in range(3):
-        with server.mounted("mtls") as path:
+        with nfs_server.mounted("mtls") as path:
             assert path.exists()
     asked = [one.status() for one in agents]
     assert sum(one["kernel-requests"] for one in asked) >= 6
     assert all(one["kernel-requests-failed"] == 0 for one in asked)
     agents[0].stop()
-    with server.mounted("mtls") as path:
+    with nfs_server.mounted("mtls") as path:
         assert path.exists()

@@ -8,7 +8,6 @@ import pytest
 import daemon as daemon_module
 import keys
 import nfs
-from test_nfs import server  # pylint: disable=unused-import
 from test_upcall_keys import private
 
 pytestmark = pytest.mark.usefixtures("kernel_records")
@@ -16,7 +15,7 @@ RING = "%:.nfs"
 
 
 @pytest.fixture
-def agent(make_daemon, pki, server): # the module that makes the keyring comes with the server
+def agent(make_daemon, pki, nfs_server):  # the module that makes the keyring comes with the server
     try:
         keys.describe(RING)
     except AssertionError:
@@ -46,17 +45,17 @@ def serials(pki):
         keys.keyctl("unlink", serial, RING)
 
 
-def test_a_mount_shows_its_own_certificate(server, agent, serials, covers):
-    (server.export / "there").write_bytes(b"for who shows a certificate")
-    with server.mounted("mtls", options=serials("client-rsa")) as path:
+def test_a_mount_shows_its_own_certificate(nfs_server, agent, serials, covers):
+    (nfs_server.export / "there").write_bytes(b"for who shows a certificate")
+    with nfs_server.mounted("mtls", options=serials("client-rsa")) as path:
         assert (path / "there").read_bytes() == b"for who shows a certificate"
     assert agent.status()["kernel-requests-failed"] == 0
     covers("NFS with a certificate of the keyring .nfs", "TLS1.3", "client")
 
 
 @pytest.mark.parametrize("name, key", [("client-untrusted", None), ("client-rsa", "client-ecdsa")])
-def test_a_certificate_that_does_not_serve_is_no_mount(server, agent, serials, name, key):
+def test_a_certificate_that_does_not_serve_is_no_mount(nfs_server, agent, serials, name, key):
     with pytest.raises(nfs.MountFailed):
-        with server.mounted("mtls", options=serials(name, key)):
+        with nfs_server.mounted("mtls", options=serials(name, key)):
             pass
     assert agent.status()["kernel-requests-failed"] >= 1

@@ -13,9 +13,7 @@ PAGE = "nfs.md"
 
 
 @pytest.fixture
-def machine(build, tmp_path, record_path):
-    if record_path != "kernel":
-        pytest.skip("needs kernel records, this run has relay")
+def machine(build, tmp_path, kernel_records):
     one = page.Machine(tmp_path, build)
     program = subprocess.run(["sh", "-c", "grep -c xprtsec= $(command -v exportfs)"], env=one.environment,
                              capture_output=True, check=False)

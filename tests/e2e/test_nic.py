@@ -22,9 +22,7 @@ SIZE = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def pair(record_path):
-    if record_path != "kernel":
-        pytest.skip("needs kernel records, this run has relay")
+def pair(kernel_records):
     one = tlspair.Pair()
     yield one
     one.close()

@@ -10,10 +10,11 @@ import time
 
 import pytest
 
+import keys
 import nvme
 from covers import gnutls_version
 from endpoint import in_thread
-from scale import milliseconds, seconds, wait_until
+from scale import seconds, wait_until
 
 pytestmark = [pytest.mark.usefixtures("kernel_records")]
 
@@ -21,9 +22,7 @@ KNOWS_SHA384 = tuple(map(int, gnutls_version().split("."))) >= (3, 8, 11)
 
 
 @pytest.fixture(scope="module")
-def target(record_path):
-    if record_path != "kernel":
-        pytest.skip("needs kernel records, this run has relay")
+def target(kernel_records):
     nvme.needs_nvme()
     one = nvme.Target()
     yield one
@@ -38,22 +37,14 @@ def ring():
 
 @pytest.fixture
 def agent(make_daemon):
-    keys = {"kernel-psk": "yes", "timeout-ms": milliseconds(10000)}
-    one = make_daemon({"host": {"role": "client", **keys}, "target": {"role": "server", **keys}},
-                      start=False)
-    one.kernel = {"nvme": "host", "nvmet": "target"}
-    one.write()
-    return one.start()
+    return nvme.agent(make_daemon)
 
 
 @pytest.fixture
 def strange():
     """A keyring that the host has and the target does not look into."""
-    serial = int(nvme.keyctl("newring", "handshaked-host", "@u"))
-    nvme.keyctl("setperm", serial, "0x3f3f0000")
-    with nvme.Keyring(serial) as one:
+    with keys.keyring("handshaked-host") as serial, nvme.Keyring(serial) as one:
         yield one
-    nvme.keyctl("unlink", serial, "@u")
 
 
 def assert_told(agent, sentence):

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+import keys
 import nvme
 import page
 
@@ -25,7 +26,7 @@ def machine(tmp_path, build):
     # What "Undo" does, where the page did not come so far.
     subprocess.run(["umount", "-l", "/mnt/disk"], capture_output=True, check=False)
     nvme.forget()
-    nvme.keyctl("clear", nvme.RING)
+    keys.keyctl("clear", nvme.RING)
     one.close()
 
 

@@ -9,11 +9,9 @@ import pytest
 import daemon as daemon_module
 import nfs
 import nvme
-import upcall
+from netns import pair
 from scale import seconds
-from test_nfs import server  # pylint: disable=unused-import
-from test_upcall import exchange, pair
-from upcall import CLIENT, PSK, SERVER, UNAUTHENTICATED, X509, Upcall
+from upcall import CLIENT, PSK, SERVER, UNAUTHENTICATED, X509, Upcall, exchange
 
 
 def tlshd_file(directory, client=None, server=None, **debug):
@@ -115,11 +113,8 @@ def test_a_server_without_a_trust_store_is_told_of(check, directory, pki):
 # ---- In the kernel ----
 
 @pytest.fixture
-def agent(record_path, make_daemon, directory):
+def agent(kernel_records, make_daemon, directory):
     """A daemon that is told of the kernel by such a file alone."""
-    if record_path != "kernel":
-        pytest.skip("needs kernel records, this run has relay")
-
     def make(**roles):
         one = make_daemon({}, start=False)
         one.tlshd = tlshd_file(directory, **roles)
@@ -127,8 +122,7 @@ def agent(record_path, make_daemon, directory):
     return make
 
 
-def test_it_serves_consumers_with_pre_shared_keys(agent):
-    upcall.load_module("handshake_upcall")
+def test_it_serves_consumers_with_pre_shared_keys(upcalls, agent):
     agent()
     with nvme.Keyring() as ring, pair() as (ours, theirs):
         serial, _ = ring.add(nvme.identity())
@@ -141,8 +135,7 @@ def test_it_serves_consumers_with_pre_shared_keys(agent):
 
 
 @pytest.mark.parametrize("auth", [UNAUTHENTICATED, X509])
-def test_it_serves_the_kernel_s_consumers(agent, pki, auth):
-    upcall.load_module("handshake_upcall")
+def test_it_serves_the_kernel_s_consumers(upcalls, agent, pki, auth):
     agent(client=material(pki, "client-ecdsa"), server=material(pki, "ecdsa"))
     with pair() as (ours, theirs):
         with Upcall(theirs, SERVER, X509) as answering, \
@@ -153,9 +146,8 @@ def test_it_serves_the_kernel_s_consumers(agent, pki, auth):
         exchange(ours, theirs)
 
 
-def test_without_a_trust_store_no_client_is_believed(agent, pki):
+def test_without_a_trust_store_no_client_is_believed(upcalls, agent, pki):
     """tlshd would take the certificate of any authority in the system's store."""
-    upcall.load_module("handshake_upcall")
     agent(client=material(pki, "client-ecdsa"),
           server={"certificate": pki.cert("ecdsa"), "private_key": pki.key("ecdsa")})
     with pair() as (ours, theirs):
@@ -165,20 +157,20 @@ def test_without_a_trust_store_no_client_is_believed(agent, pki):
             assert answering.result() == ("ok", 0)
 
 
-def test_it_mounts_nfs(server, agent, pki, covers):
+def test_it_mounts_nfs(nfs_server, agent, pki, covers):
     one = agent(client=material(pki, "client-ecdsa", crl=pki.revocation_list),
                 server=material(pki, "ecdsa", crl=pki.revocation_list))
-    (server.export / "there").write_bytes(b"as under tlshd")
-    with server.mounted("mtls") as path:
+    (nfs_server.export / "there").write_bytes(b"as under tlshd")
+    with nfs_server.mounted("mtls") as path:
         assert (path / "there").read_bytes() == b"as under tlshd"
     assert one.status()["kernel-requests-failed"] == 0
     covers("NFS under a configuration of tlshd", "TLS1.3", "client")
     covers("NFS under a configuration of tlshd", "TLS1.3", "server")
 
 
-def test_its_revocation_list_counts(server, agent, pki):
+def test_its_revocation_list_counts(nfs_server, agent, pki):
     agent(client=material(pki, "client-revoked"),
           server=material(pki, "ecdsa", crl=pki.revocation_list))
     with pytest.raises(nfs.MountFailed):
-        with server.mounted("mtls"):
+        with nfs_server.mounted("mtls"):
             pass

@@ -8,50 +8,12 @@ import time
 
 import pytest
 
-import daemon as daemon_module
-import upcall
-from endpoint import Endpoint, context, in_thread, tcp_pair
+from endpoint import Endpoint, context, in_thread
+from netns import pair
 from scale import FULL, SLOW, milliseconds, seconds, wait_until
-from upcall import CLIENT, SERVER, UNAUTHENTICATED, X509, Upcall
+from upcall import CLIENT, SERVER, UNAUTHENTICATED, X509, Upcall, exchange
 
-pytestmark = pytest.mark.usefixtures("kernel_records")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def module(record_path):
-    if record_path != "kernel":
-        pytest.skip("needs kernel records, this run has relay")
-    upcall.load_module("handshake_upcall")
-
-
-@pytest.fixture
-def agent(make_daemon, pki):
-    def make(nfs=None, nfsd=None, start=True, **kernel):
-        profile = lambda *names, **more: daemon_module.profile(pki, "kernel", *names, **more)
-        one = make_daemon({"nfs": nfs or profile("client-ecdsa", role="client"),
-                           "nfsd": nfsd or profile("ecdsa", role="server",
-                                                   client_certificates="request")}, start=False)
-        one.kernel = {"nfs": "nfs", "nfsd": "nfsd", **kernel}
-        one.write()
-        return one.start() if start else one
-    return make
-
-
-@contextlib.contextmanager
-def pair():
-    one, two = tcp_pair()
-    with one, two:
-        yield one, two
-
-
-def exchange(one, two):
-    for sender, receiver, data in ((one, two, b"there"), (two, one, b"and back" * 5000)):
-        sent = in_thread(sender.sendall, data)
-        got = b""
-        while len(got) < len(data):
-            got += receiver.recv(len(data) - len(got))
-        sent.result(seconds(20))
-        assert got == data
+pytestmark = pytest.mark.usefixtures("upcalls")
 
 
 @pytest.mark.parametrize("auth", [UNAUTHENTICATED, X509])
@@ -104,7 +66,7 @@ def test_the_peer_s_name_is_verified(agent, name, status):
 
 @pytest.mark.parametrize("certificate", ["expired", "not-yet", "wrong-name", "wrong-purpose", "untrusted"])
 def test_a_server_that_does_not_verify_is_refused(agent, pki, certificate):
-    agent(nfsd=daemon_module.profile(pki, "kernel", certificate, role="server"))
+    agent(nfsd={"names": [certificate], "client_certificates": None})
     with pair() as (ours, theirs):
         with Upcall(theirs, SERVER, X509) as server, \
                 Upcall(ours, CLIENT, UNAUTHENTICATED, "localhost") as client:

@@ -8,31 +8,11 @@ import time
 
 import pytest
 
-import upcall
-from endpoint import tcp_pair
+from netns import pair
 from scale import FULL, milliseconds, seconds, wait_until
 from upcall import CLIENT, SERVER, X509, Upcall, patiently
 
-pytestmark = pytest.mark.usefixtures("kernel_records")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def module(record_path):
-    if record_path != "kernel":
-        pytest.skip("needs kernel records, this run has relay")
-    upcall.load_module("handshake_upcall")
-
-
-@pytest.fixture
-def agent(make_daemon, pki):
-    return lambda *arguments, **kernel: upcall.agent(make_daemon, pki, *arguments, **kernel)
-
-
-@contextlib.contextmanager
-def pair():
-    one, two = tcp_pair()
-    with one, two:
-        yield one, two
+pytestmark = pytest.mark.usefixtures("upcalls")
 
 
 def alarming(log):

@@ -13,24 +13,16 @@ from cryptography.hazmat.primitives import serialization
 import daemon as daemon_module
 import keys
 import pki as pki_module
-import upcall
 from endpoint import Endpoint, context, in_thread
+from netns import pair
 from scale import seconds, wait_until
 from test_signer import search, secrets_of
-from test_upcall import pair
 from upcall import CLIENT, SERVER, UNAUTHENTICATED, X509, Upcall
 
-pytestmark = pytest.mark.usefixtures("kernel_records")
+pytestmark = pytest.mark.usefixtures("upcalls")
 # What 7.2 says and 6.12 does not.
 TELLS_KEYRING = tuple(int(part) for part in os.uname().release.split(".")[:2]) >= (7, 0)
 STORE = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def module(record_path):
-    if record_path != "kernel":
-        pytest.skip("needs kernel records, this run has relay")
-    upcall.load_module("handshake_upcall")
 
 
 @pytest.fixture

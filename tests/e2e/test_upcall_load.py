@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+import keys
 import nvme
 import upcall
 from endpoint import Endpoint, context, in_thread, tcp_pair
@@ -32,15 +33,8 @@ EXPECTED = collections.defaultdict(lambda: {"EACCES"}, {
 LONG, SHORT = milliseconds(4000), milliseconds(2500)
 MODULE = pathlib.Path("/sys/module/handshake_upcall/refcnt")
 
-pytestmark = [pytest.mark.usefixtures("kernel_records"),
+pytestmark = [pytest.mark.usefixtures("upcalls"),
               pytest.mark.timeout((120 + REQUESTS / 20) * SLOW)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def module(record_path):
-    if record_path != "kernel":
-        pytest.skip("needs kernel records, this run has relay")
-    upcall.load_module("handshake_upcall")
 
 
 class Call(Upcall):
@@ -61,8 +55,8 @@ def rings():
     with contextlib.ExitStack() as stack:
         made = []
         for name in ("server", "client"):
-            serial = int(nvme.keyctl("newring", f"handshaked-{name}", "@u"))
-            stack.callback(nvme.keyctl, "unlink", serial, "@u")
+            serial = int(keys.keyctl("newring", f"handshaked-{name}", "@u"))
+            stack.callback(keys.keyctl, "unlink", serial, "@u")
             made.append(stack.enter_context(nvme.Keyring(serial)))
             made[-1].key = made[-1].add(nvme.identity())[0]
         yield made

@@ -8,24 +8,11 @@ import time
 
 import pytest
 
-import upcall
 from netns import namespace, pair
 from scale import FULL, milliseconds, wait_until
 from upcall import CLIENT, SERVER, UNAUTHENTICATED, X509, Upcall, patiently
 
-pytestmark = pytest.mark.usefixtures("kernel_records")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def module(record_path):
-    if record_path != "kernel":
-        pytest.skip("needs kernel records, this run has relay")
-    upcall.load_module("handshake_upcall")
-
-
-@pytest.fixture
-def agent(make_daemon, pki):
-    return lambda *arguments, **kernel: upcall.agent(make_daemon, pki, *arguments, **kernel)
+pytestmark = pytest.mark.usefixtures("upcalls")
 
 
 def handshake(name=None, timeout_ms=0):

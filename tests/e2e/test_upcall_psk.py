@@ -2,6 +2,7 @@
 """The kernel's handshake service with pre-shared keys, as NVMe/TCP asks for them: whose key serves, which
 serial number comes back, and what is refused."""
 
+import functools
 import os
 import re
 import socket
@@ -9,38 +10,24 @@ import subprocess
 
 import pytest
 
+import keys
 import nvme
-import upcall
 from conversation import s_server
 from covers import gnutls_version
-from scale import milliseconds, seconds, wait_until
-from test_upcall import exchange, pair
-from upcall import CLIENT, PSK, SERVER, Upcall, X509
+from netns import pair
+from scale import seconds, wait_until
+from upcall import CLIENT, PSK, SERVER, Upcall, X509, exchange
 
-pytestmark = pytest.mark.usefixtures("kernel_records")
+pytestmark = pytest.mark.usefixtures("upcalls")
 
 # RFC 8446, 6: what the peer hears.
 HANDSHAKE_FAILURE, DECRYPT_ERROR, PROTOCOL_VERSION, UNKNOWN_PSK_IDENTITY = 40, 51, 70, 115
 KNOWS_SHA384 = tuple(map(int, gnutls_version().split("."))) >= (3, 8, 11)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def module(record_path):
-    if record_path != "kernel":
-        pytest.skip("needs kernel records, this run has relay")
-    upcall.load_module("handshake_upcall")
-
-
 @pytest.fixture
 def agent(make_daemon):
-    def make(kernel=None, **more):
-        keys = {"kernel-psk": "yes", "timeout-ms": milliseconds(10000), **more}
-        one = make_daemon({"host": {"role": "client", **keys}, "target": {"role": "server", **keys}},
-                          start=False)
-        one.kernel = kernel or {"nvme": "host", "nvmet": "target"}
-        one.write()
-        return one.start()
-    return make
+    return functools.partial(nvme.agent, make_daemon)
 
 
 @pytest.fixture
@@ -187,7 +174,7 @@ def test_a_keyring_of_its_own_is_the_only_one(agent, ring):
     """The port's keyring, not .nvme, where the consumer brings one."""
     one = agent()
     serial, key = ring.add(nvme.identity())
-    other = int(nvme.keyctl("newring", "handshaked-test", "@u"))
+    other = int(keys.keyctl("newring", "handshaked-test", "@u"))
     with nvme.Keyring(other) as own:
         assert served_by_kernel(own, *openssl_psk(nvme.identity(), key))[0][0] == "EACCES"
         wait_until(lambda: "which the keyring does not have" in one.log(), what="the sentence")
@@ -195,8 +182,8 @@ def test_a_keyring_of_its_own_is_the_only_one(agent, ring):
         assert served_by_kernel(own, *openssl_psk(nvme.identity(), key))[0] == ("ok", second)
         # That one leaves nothing behind for the next.
         assert served_by_kernel(ring, *openssl_psk(nvme.identity(), key))[0][0] == "EACCES"
-        nvme.keyctl("clear", other)
-        nvme.keyctl("unlink", other, "@u")
+        keys.keyctl("clear", other)
+        keys.keyctl("unlink", other, "@u")
     # Without any, .nvme.
     assert both(ring, serial, server_ring=0) == (("ok", serial), ("ok", serial))
 
@@ -206,7 +193,7 @@ def test_a_revoked_key_serves_nobody(agent, ring):
     serial, key = ring.add(nvme.identity())
     good, _ = ring.add(nvme.identity(subsystem="nqn.2024-01.org.example:other"))
     # By somebody who possesses it.
-    nvme.keyctl("session", "-", "sh", "-c",
+    keys.keyctl("session", "-", "sh", "-c",
                 f"keyctl link {nvme.RING} @s && keyctl revoke {serial}")
     assert served_by_kernel(ring, *openssl_psk(nvme.identity(), key))[0][0] == "EACCES"
     with pair() as (ours, _), Upcall(ours, CLIENT, PSK, "127.0.0.1", keyring=ring.serial,

@@ -8,38 +8,15 @@ import subprocess
 
 import pytest
 
-import daemon as daemon_module
 import peers
-import upcall
 from endpoint import Endpoint, context, in_thread
+from netns import pair
 from scale import seconds
 from test_record_size import exchange_and_measure, tapped  # pylint: disable=unused-import
-from test_upcall import pair
 from upcall import CLIENT, SERVER, UNAUTHENTICATED, X509, Upcall
 
-pytestmark = pytest.mark.usefixtures("kernel_records")
+pytestmark = pytest.mark.usefixtures("upcalls")
 LIMITS_RECORDS = tuple(int(part) for part in os.uname().release.split(".")[:2]) >= (6, 19)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def module(record_path):
-    if record_path != "kernel":
-        pytest.skip("needs kernel records, this run has relay")
-    upcall.load_module("handshake_upcall")
-
-
-@pytest.fixture
-def agent(make_daemon, pki):
-    def make(believed=pki.trust, **more):
-        one = make_daemon({
-            "nfs": daemon_module.profile(pki, "kernel", "client-ecdsa", role="client",
-                                         trust=believed),
-            "nfsd": daemon_module.profile(pki, "kernel", "ecdsa", role="server",
-                                          client_certificates="request", **more)}, start=False)
-        one.kernel = {"nfs": "nfs", "nfsd": "nfsd"}
-        one.write()
-        return one.start()
-    return make
 
 
 def handshake(auth=X509, name="localhost"):
@@ -61,7 +38,7 @@ def test_a_handshake_starts_no_process_and_reads_no_file(agent, pki, tmp_path):
         files[name] = tmp_path / path.name
         files[name].write_bytes(path.read_bytes())
     tmp_path.chmod(0o755)
-    one = agent(**files)
+    one = agent(nfsd=files)
     assert handshake()[1][0] == "ok"
     children, waited = one.children(), faults_of_children(one)
     for path in files.values():
@@ -76,7 +53,7 @@ def test_a_handshake_starts_no_process_and_reads_no_file(agent, pki, tmp_path):
 @pytest.mark.parametrize("wanted, status", [("dns:client.example.test", "ok"),
                                             ("dns:other.example.test", "EACCES")])
 def test_a_server_may_say_which_clients_it_wants(agent, wanted, status):
-    agent(allow_peer=wanted)
+    agent(nfsd={"allow_peer": wanted})
     assert handshake()[1][0] == status
 
 
@@ -120,7 +97,7 @@ def test_a_client_without_a_certificate_is_as_strict(agent, pki, tmp_path, diges
         done = subprocess.run([peers.needs("openssl"), *arguments], capture_output=True,
                               input=b"subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\n")
         assert done.returncode == 0, done.stderr
-    agent(believed=authority)
+    agent(nfs={"trust": authority})
     made = context("server", ciphers="DEFAULT:@SECLEVEL=0")
     made.load_cert_chain(theirs, mine)
     with pair() as (ours, other):

@@ -14,6 +14,7 @@ import time
 import pytest
 
 import daemon as daemon_module
+from endpoint import in_thread
 from scale import seconds
 
 CLIENT, SERVER = 1, 2
@@ -39,12 +40,16 @@ def load_module(name):
     pytest.skip(f"{name}.ko is not built for this kernel ({release}): see kmod-tests/build")
 
 
-def agent(make_daemon, pki, start=True, **kernel):
-    """A daemon that serves both roles; keys of [kernel] may be added, those with a hyphen as **{…}."""
-    profile = lambda *names, **more: daemon_module.profile(pki, "kernel", *names, **more)
-    one = make_daemon({"nfs": profile("client-ecdsa", role="client"),
-                       "nfsd": profile("ecdsa", role="server", client_certificates="request")},
-                      start=False)
+def agent(make_daemon, pki, start=True, nfs=None, nfsd=None, **kernel):
+    """A daemon that serves both roles. nfs, nfsd: what differs in their profiles, "names" those of their
+    certificates; keys of [kernel] may be added, those with a hyphen as **{…}."""
+    def profile(usual, others):
+        lines = {**usual, **(others or {})}
+        return daemon_module.profile(pki, "kernel", *lines.pop("names"), **lines)
+    one = make_daemon({
+        "nfs": profile({"names": ["client-ecdsa"], "role": "client"}, nfs),
+        "nfsd": profile({"names": ["ecdsa"], "role": "server", "client_certificates": "request"}, nfsd),
+    }, start=False)
     one.kernel = {"nfs": "nfs", "nfsd": "nfsd", **kernel}
     one.write()
     return one.start() if start else one
@@ -57,6 +62,16 @@ def patiently(*arguments, **named):
             return Upcall(*arguments, **named)
         except BlockingIOError:
             time.sleep(0.01)
+
+
+def exchange(one, two):
+    for sender, receiver, data in ((one, two, b"there"), (two, one, b"and back" * 5000)):
+        sent = in_thread(sender.sendall, data)
+        got = b""
+        while len(got) < len(data):
+            got += receiver.recv(len(data) - len(got))
+        sent.result(seconds(20))
+        assert got == data
 
 
 class Upcall:

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "credentials.h"
+#include "descriptors.h"
 #include "priorities.h"
 #include "signer.h"
 #include "signing.h"
@@ -227,26 +228,17 @@ void engine_peer_done(struct engine_peer *peer)
 
 int engine_take_relayed(struct engine *engine, struct relay_request *ret_request)
 {
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(RELAY_REQUEST_FDS * sizeof(int))];
-	} control;
 	struct iovec part = {.iov_base = ret_request, .iov_len = sizeof(*ret_request)};
-	struct msghdr message = {
-	    .msg_iov = &part,
-	    .msg_iovlen = 1,
-	    .msg_control = control.bytes,
-	    .msg_controllen = sizeof(control.bytes),
-	};
-	int fds[RELAY_REQUEST_FDS];
+	int fds[RELAY_REQUEST_FDS], flags = MSG_DONTWAIT;
+	size_t count = RELAY_REQUEST_FDS;
+	ssize_t size = descriptors_receive(engine->relay, &part, 1, &flags, fds, &count);
 
-	if (recvmsg(engine->relay, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
+	if (size < 0)
 		return -1;
-	assert_int_equal(part.iov_len, sizeof(*ret_request));
+	assert_int_equal(size, sizeof(*ret_request));
 	assert_int_equal(ret_request->version, RELAY_REQUEST_VERSION);
 	/* Nothing here awaits tickets. */
-	assert_int_equal(control.header.cmsg_len, CMSG_LEN(4 * sizeof(int)));
-	memcpy(fds, CMSG_DATA(&control.header), 4 * sizeof(int));
+	assert_int_equal(count, 4);
 	close(fds[1]);
 	close(fds[2]);
 	close(fds[3]);

@@ -118,6 +118,7 @@ static void send_with(const void *bytes, size_t size, int fd, size_t count)
 static void other_sizes_and_numbers_of_descriptors_are_refused(void **state)
 {
 	const struct control ready = {.kind = CONTROL_READY}, unknown = {.kind = 99};
+	const struct control listening = listen_request();
 	struct control received;
 	int fds[CONTROL_FDS], next = dup(0);
 
@@ -127,8 +128,12 @@ static void other_sizes_and_numbers_of_descriptors_are_refused(void **state)
 	assert_int_equal(control_receive(ends[1], &received, fds), -EPROTO);
 	send_with(&ready, 1, 0, 2);
 	assert_int_equal(control_receive(ends[1], &received, fds), -EPROTO);
+	send_with(&listening, sizeof(listening), 0, 3);
+	assert_int_equal(control_receive(ends[1], &received, fds), -EPROTO);
 	send_with(&unknown, sizeof(unknown), 0, 5);
 	assert_int_equal(control_receive(ends[1], &received, fds), -EPROTO);
+	assert_int_equal(fds[0], -1);
+	assert_int_equal(fds[1], -1);
 	for (int i = 0; i < 200 && fcntl(next, F_GETFD) >= 0; i++)
 		usleep(10000); /* a thread closes what is no socket */
 	assert_int_equal(fcntl(next, F_GETFD), -1);
