@@ -3,6 +3,7 @@
 // file it is given; never skips what it does not understand.
 #include "certificate-file.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,9 +203,11 @@ int certificate_chain_import(const void *bytes, size_t size, const char *source,
 
 	error = gnutls_x509_crt_list_import2(&list, &chain.count, &data,
 					     der ? GNUTLS_X509_FMT_DER : GNUTLS_X509_FMT_PEM, 0);
-	if (error < 0)
-		return problem_set(problem, "certificate \"%s\" cannot be read as DER or PEM: %s",
-				   source, gnutls_strerror(error));
+	if (error < 0) {
+		problem_set(problem, "certificate \"%s\" cannot be read as DER or PEM: %s", source,
+			    gnutls_strerror(error));
+		return error == GNUTLS_E_MEMORY_ERROR ? -ENOMEM : -EINVAL;
+	}
 	chain.items = calloc(chain.count, sizeof(gnutls_x509_crt_t));
 	for (unsigned i = 0; i < chain.count; i++)
 		if (chain.items)
@@ -212,8 +215,10 @@ int certificate_chain_import(const void *bytes, size_t size, const char *source,
 		else
 			gnutls_x509_crt_deinit(list[i]);
 	gnutls_free(list);
-	if (!chain.items)
-		return problem_set(problem, "out of memory");
+	if (!chain.items) {
+		problem_set(problem, "out of memory");
+		return -ENOMEM;
+	}
 	error = chain.count > CERTIFICATE_CHAIN_MAX
 		    ? problem_set(problem, "certificate \"%s\" has more than %d in its chain",
 				  source, CERTIFICATE_CHAIN_MAX)

@@ -24,7 +24,8 @@ int certificate_file_read(const char *path, const char *what, unsigned most,
  * judged. */
 int certificate_chain_read(const char *path, struct certificates *ret_chain,
 			   struct problem *problem);
-/* The same of a chain that is in memory: PEM, or one certificate in DER. source stands for the path. */
+/* The same of a chain that is in memory: PEM, or one certificate in DER. source stands for the path. -ENOMEM: that
+ * says nothing about the chain. */
 int certificate_chain_import(const void *bytes, size_t size, const char *source,
 			     struct certificates *ret_chain, struct problem *problem);
 void certificates_done(struct certificates *certificates);

@@ -3,9 +3,11 @@
 // request to a profile that trusts whom its consumer does not.
 #include "consumer.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "keyring.h"
+#include "upcall-keys.h"
 
 // Keyrings of the consumers that have a key of their own in [kernel], and what these ask for.
 static const struct known {
@@ -57,16 +59,22 @@ static const char *by_question(const struct config_kernel *kernel,
 }
 
 const char *consumer_profile(const struct config_kernel *kernel,
-			     const struct upcall_request *request, struct problem *problem)
+			     const struct upcall_request *request, bool *ret_retry,
+			     struct problem *problem)
 {
 	const struct config_keyring *keyring;
 	const struct known *known;
 	char name[KEYRING_NAME_SIZE];
+	int r;
 
+	*ret_retry = false;
 	if (request->keyring == 0)
 		return by_question(kernel, request, problem);
-	if (keyring_name(request->keyring, name) < 0) {
-		problem_set(problem, "its keyring %d cannot be looked at", request->keyring);
+	r = keyring_name(request->keyring, name);
+	if (r < 0) {
+		*ret_retry = upcall_keys_may_retry(-r);
+		problem_set(problem, "its keyring %d cannot be looked at: %s", request->keyring,
+			    strerror(-r));
 		return NULL;
 	}
 	keyring = keyring_lookup(kernel, name);

@@ -82,8 +82,11 @@ int control_receive(int fd, struct control *ret_control, int ret_fds[CONTROL_FDS
 	received = FOREIGN_GUARDED(descriptors_receive(fd, &vector, 1, &flags, ret_fds, &count));
 	if (received <= 0)
 		return received < 0 && errno != ECONNRESET ? -errno : 0;
-	/* Truncated: it had more bytes or descriptors, or this process is at its limit of them. */
-	r = flags ? -EPROTO : control_check(ret_control, (size_t)received, count);
+	/* Room that was left over says that this process had no descriptor free (unix(7)). */
+	if (flags & MSG_CTRUNC && count < CONTROL_FDS)
+		r = -EMFILE;
+	else
+		r = flags ? -EPROTO : control_check(ret_control, (size_t)received, count);
 	if (r == 0)
 		return 1;
 	for (size_t i = 0; i < count; i++)

@@ -45,7 +45,8 @@ struct control {
  * queue is full). */
 int control_send(int fd, const struct control *control, const int *fds);
 /* 1, 0 at the end of the other process, or -errno (-EAGAIN: nothing is there; -EPROTO: a packet that
- * does not belong here, its descriptors are closed). ret_fds: the caller's, -1 where there is none. */
+ * does not belong here; -EMFILE: one whose descriptors this process had no room for. What came of them is
+ * closed). ret_fds: the caller's, -1 where there is none. */
 int control_receive(int fd, struct control *ret_control, int ret_fds[CONTROL_FDS]);
 
 #endif

@@ -124,6 +124,8 @@ static int worker_await(struct worker_child *worker, int64_t deadline, struct pr
 					   worker->child.name, READY_MS / 1000);
 		r = control_receive(worker->control, &control, fds);
 	}
+	foreign_close(fds[0]); /* of another word than is awaited */
+	foreign_close(fds[1]);
 	if (r <= 0 || control.kind != CONTROL_READY)
 		return problem_set(problem, "%s could not start: the line before this one says why",
 				   worker->child.name);
@@ -414,6 +416,12 @@ static int worker_hear(struct generation *generation, struct worker_child *worke
 
 	for (unsigned i = 0; i < most; i++) {
 		r = control_receive(worker->control, &control, fds);
+		if (r == -EMFILE) {
+			log_error("what %s said is lost: the supervisor is at its limit of open"
+				  " descriptors; raise it (LimitNOFILE)",
+				  worker->child.name);
+			continue;
+		}
 		if (r <= 0)
 			return r == 0 ? -EPIPE : r;
 		switch (control.kind) {

@@ -73,8 +73,10 @@ static int credentials_make(struct kernel_certificate *certificate,
 {
 	int error = gnutls_certificate_allocate_credentials(&certificate->credentials);
 
-	if (error < 0)
-		return problem_set(problem, "out of memory");
+	if (error < 0) {
+		problem_set(problem, "out of memory");
+		return -ENOMEM;
+	}
 	gnutls_certificate_set_flags(certificate->credentials,
 				     GNUTLS_CERTIFICATE_SKIP_KEY_CERT_MATCH);
 	error = pair_give(certificate, chain);
@@ -83,9 +85,11 @@ static int credentials_make(struct kernel_certificate *certificate,
 		error = gnutls_certificate_set_x509_trust(certificate->credentials,
 							  trust_anchors(trust)->items,
 							  (int)trust_anchors(trust)->count);
-	return error < 0 ? problem_set(problem, "the certificate " SOURCE " cannot be used: %s",
-				       gnutls_strerror(error))
-			 : 0;
+	if (error >= 0)
+		return 0;
+	problem_set(problem, "the certificate " SOURCE " cannot be used: %s",
+		    gnutls_strerror(error));
+	return error == GNUTLS_E_MEMORY_ERROR ? -ENOMEM : -EINVAL;
 }
 
 static int certificate_fill(struct kernel_certificate *certificate, const void *bytes, size_t size,
@@ -111,17 +115,20 @@ int kernel_certificate_new(int fd, const struct signer_lent *key, const struct t
 	size_t size = 0;
 	int r = memory_take(fd, &bytes, &size);
 
-	if (r < 0)
-		return problem_set(problem, r == -ENOMEM ? "out of memory"
-							 : "the certificate " SOURCE
-							   " cannot be read");
+	if (r < 0) {
+		problem_set(problem, r == -ENOMEM ? "out of memory"
+						  : "the certificate " SOURCE " cannot be read");
+		return r;
+	}
 	certificate = calloc(1, sizeof(*certificate));
 	if (certificate)
 		certificate->key = signer_lent_key(key);
-	if (certificate && certificate->key)
+	if (certificate && certificate->key) {
 		r = certificate_fill(certificate, bytes, size, trust, problem);
-	else
-		r = problem_set(problem, "out of memory");
+	} else {
+		problem_set(problem, "out of memory");
+		r = -ENOMEM;
+	}
 	free(bytes);
 	if (r == 0)
 		*ret_certificate = certificate;

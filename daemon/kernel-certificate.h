@@ -14,7 +14,8 @@ enum { KERNEL_CERTIFICATE_MAX = 64 * 1024 }; /* bytes: a chain */
 struct kernel_certificate;
 
 /* fd: a memfd with the certificate (DER) or its chain (PEM), taken. trust: whose names a client is told of, or
- * NULL. 0 and a new object, to be freed after every session with it, or -1 and a sentence. */
+ * NULL. 0 and a new object, to be freed after every session with it, or negative and a sentence: -ENOMEM says nothing
+ * about the certificate. */
 int kernel_certificate_new(int fd, const struct signer_lent *key, const struct trust *trust,
 			   struct kernel_certificate **ret_certificate, struct problem *problem);
 void kernel_certificate_free(struct kernel_certificate *certificate);

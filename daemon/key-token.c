@@ -246,8 +246,9 @@ int key_token_seal(const struct secrets *secrets, const struct key_token *token,
 	struct seal seal;
 	int error = -EIO;
 
+	if (secrets_get(secrets, SECRET_TOKEN, epochs) == 0)
+		return -ENOKEY;
 	bytes[0] = FORMAT;
-	secrets_get(secrets, SECRET_TOKEN, epochs);
 	put(bytes + ID_AT, epochs[0].id, 4);
 	content_write(token, content);
 	if (gnutls_rnd(GNUTLS_RND_NONCE, bytes + SALT_AT, SALT_SIZE) >= 0 &&

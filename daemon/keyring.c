@@ -51,24 +51,34 @@ int keyring_find(const char *what, const char *name, int32_t *ret_serial, struct
 }
 
 // "type;uid;gid;permissions;description": only the last may have semicolons in it.
+const char *key_describe(int32_t serial, char text[KEY_TEXT_SIZE])
+{
+	long length = keyctl_describe(serial, text, KEY_TEXT_SIZE);
+	char *cursor = text;
+
+	if (length < 0)
+		return NULL;
+	for (int field = 0; field < 4 && cursor; field++) {
+		cursor = length <= KEY_TEXT_SIZE ? strchr(cursor, ';') : NULL;
+		if (cursor)
+			*cursor++ = '\0';
+	}
+	if (!cursor)
+		errno = EINVAL;
+	return cursor;
+}
+
 int keyring_name(int32_t serial, char ret_name[KEYRING_NAME_SIZE])
 {
-	char *text = NULL, *name;
-	int error = -1;
+	char text[KEY_TEXT_SIZE];
+	const char *name = key_describe(serial, text);
 
-	if (keyctl_describe_alloc(serial, &text) < 0)
-		return -1;
-	name = text;
-	for (int field = 0; name && field < 4; field++) {
-		name = strchr(name, ';');
-		name = name ? name + 1 : NULL;
-	}
-	if (name && !strncmp(text, "keyring;", 8) && strlen(name) < KEYRING_NAME_SIZE) {
-		memcpy(ret_name, name, strlen(name) + 1);
-		error = 0;
-	}
-	free(text);
-	return error;
+	if (!name)
+		return -errno;
+	if (strcmp(text, "keyring") != 0 || strlen(name) >= KEYRING_NAME_SIZE)
+		return -EINVAL;
+	memcpy(ret_name, name, strlen(name) + 1);
+	return 0;
 }
 
 int keyring_links_add(struct keyring_links *links, const char *what, const char *name,

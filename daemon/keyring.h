@@ -8,12 +8,17 @@
 
 #include "problem.h"
 
-enum { KEYRING_NAME_SIZE = 256 };
+enum {
+	KEYRING_NAME_SIZE = 256,
+	KEY_TEXT_SIZE = 4096 + 64, /* the kernel's longest description, and what stands before it */
+};
 
 /* As keyctl writes them: @u, a number, %:NAME, %keyring:NAME; a plain name is one of the latter. what begins
  * the sentence ("psk-keyring"). 0, or -1 and a sentence. */
 int keyring_find(const char *what, const char *name, int32_t *ret_serial, struct problem *problem);
-/* The keyring's name. 0, or -1: it is not there, or not to be seen. */
+/* A key's type in text, and its description behind that. NULL with errno: it cannot be seen. */
+const char *key_describe(int32_t serial, char text[KEY_TEXT_SIZE]);
+/* The keyring's name. 0 or -errno: it is not there or not to be seen, or (-EINVAL) no keyring. */
 int keyring_name(int32_t serial, char ret_name[KEYRING_NAME_SIZE]);
 
 /* Keyrings that are linked to this thread: it possesses what lies in them, and so may read it; no child does. Zero

@@ -50,9 +50,14 @@ static void network_hear(struct networks *networks, struct network *network, boo
 		log_error("%s the group of those who serve the kernel's requests fails in the"
 			  " network namespace \"%s\"; a reload tries again",
 			  on ? "joining" : "leaving", network->name ? network->name : "(own)");
-
-	epoll_ctl(networks->events, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, upcall_fd(network->upcall),
-		  &event);
+	/* A reload says again what is so already. */
+	if (epoll_ctl(networks->events, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL,
+		      upcall_fd(network->upcall), &event) < 0 &&
+	    errno != EEXIST && errno != ENOENT)
+		log_error(
+		    "the kernel's requests in the network namespace \"%s\" cannot be heard of:"
+		    " %s; a reload tries again",
+		    network->name ? network->name : "(own)", strerror(errno));
 }
 
 static void network_free(struct networks *networks, struct network *network)
@@ -161,6 +166,7 @@ static void network_try(struct networks *networks, const char *name, const char 
 	network = network_add(networks, name, upcall);
 	if (!network) {
 		upcall_free(upcall);
+		network_try_later(networks, "out of memory");
 		return;
 	}
 	if (upcall)

@@ -299,8 +299,8 @@ static void load_module(void)
 			return;
 		nanosleep(&pause, NULL);
 	}
+	/* Not waited for: the kernel may hold it up for as long as it likes. */
 	kill(child, SIGKILL);
-	waitpid(child, NULL, 0);
 }
 
 static int probe_attach(char *reason, size_t size)

@@ -103,14 +103,22 @@ static int file_import(struct private_key *key, const struct file *file, const c
 {
 	gnutls_x509_privkey_t x509;
 
+	int error;
+
 	if (gnutls_x509_privkey_init(&x509) < 0)
 		return memory_problem(report);
-	if (text_import(x509, file, path, report) < 0 ||
-	    gnutls_privkey_import_x509(key->handle, x509, GNUTLS_PRIVKEY_IMPORT_AUTO_RELEASE) < 0) {
-		gnutls_x509_privkey_deinit(x509);
-		return problem_set(&report->problem, "private-key \"%s\" cannot be used", path);
+	error = text_import(x509, file, path, report);
+	if (error == 0) {
+		error = gnutls_privkey_import_x509(key->handle, x509,
+						   GNUTLS_PRIVKEY_IMPORT_AUTO_RELEASE);
+		if (error == 0)
+			return 0;
+		error_judge(error, report);
+		problem_set(&report->problem, "private-key \"%s\" cannot be used: %s", path,
+			    gnutls_strerror(error));
 	}
-	return 0;
+	gnutls_x509_privkey_deinit(x509);
+	return -1;
 }
 
 static int file_load(struct private_key *key, const char *path, bool engine,

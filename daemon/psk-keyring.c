@@ -11,37 +11,20 @@
 #include "keyring.h"
 #include "psk.h"
 
-// "type;uid;gid;permissions;description"
-static const char *description_split(char *text)
-{
-	char *cursor = text;
-
-	for (int field = 0; field < 4; field++) {
-		cursor = strchr(cursor, ';');
-		if (!cursor)
-			return NULL;
-		*cursor++ = '\0';
-	}
-	return cursor;
-}
-
 static int key_take(struct psk *psk, const char *ring, key_serial_t serial, struct problem *problem)
 {
-	char *text = NULL, source[400];
-	const char *identity;
+	char text[KEY_TEXT_SIZE], source[400];
+	const char *identity = key_describe(serial, text);
 	void *key = NULL;
 	int error = -1;
 	long size;
 
-	if (keyctl_describe_alloc(serial, &text) < 0)
+	if (!identity)
 		return problem_set(problem,
 				   "psk-keyring \"%s\": the key %d cannot be looked at: %s", ring,
 				   serial, strerror(errno));
-	identity = description_split(text);
 	snprintf(source, sizeof(source), "psk-keyring \"%.300s\", key %d", ring, serial);
-	if (!identity) {
-		problem_set(problem, "%s cannot be understood", source);
-	} else if (!strcmp(text, "logon")) {
+	if (!strcmp(text, "logon")) {
 		problem_set(
 		    problem,
 		    "%s (\"%.120s\") is of the type logon, which no program can read; add it"
@@ -58,7 +41,6 @@ static int key_take(struct psk *psk, const char *ring, key_serial_t serial, stru
 		explicit_bzero(key, (size_t)size);
 	}
 	free(key);
-	free(text);
 	return error;
 }
 

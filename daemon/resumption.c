@@ -156,7 +156,7 @@ static int key_choose(const struct session *session, uint8_t ret_key[TICKET_KEY_
 	uint8_t secrets[SECRET_EPOCHS][TICKET_SECRET_SIZE], key[TICKET_KEY_SIZE];
 	const uint8_t *context = session->resumption.context;
 	unsigned count = secrets_list(session, secrets);
-	int error = ticket_key_derive(secrets[0], context, ret_key);
+	int error = count > 0 ? ticket_key_derive(secrets[0], context, ret_key) : -1;
 	time_t now = time(NULL);
 
 	if (error == 0 && session->hello.ticket_count > 0 && !key_fits(session, ret_key, now))

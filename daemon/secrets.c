@@ -26,6 +26,7 @@ enum {
 	FILE_MAX = 16384, /* bytes */
 	TOKEN_ROTATION_S = 7 * 24 * 60 * 60,
 	TICKET_EPOCHS = 2,
+	TRIES_MAX = 1 << 24, /* some tenths of a second */
 };
 
 struct epochs {
@@ -349,9 +350,15 @@ unsigned secrets_get(const struct secrets *secrets, enum secret_kind kind,
 	const struct shared *shared = secrets->shared;
 	struct epochs copy;
 	uint32_t before, after;
+	unsigned tries = TRIES_MAX;
 
-	/* The writer needs a microsecond, every some hours. */
+	/* The writer needs a microsecond, every some hours. What never ends is the work of a worker that was
+	 * taken over. */
 	do {
+		if (tries-- == 0) {
+			explicit_bzero(&copy, sizeof(copy));
+			return 0;
+		}
 		before = atomic_load_explicit(&shared->sequence, memory_order_acquire);
 		memcpy(&copy, &shared->kinds[kind], sizeof(copy));
 		atomic_thread_fence(memory_order_acquire);

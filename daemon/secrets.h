@@ -48,7 +48,8 @@ int64_t secrets_rotate_due(const struct secrets *secrets);
 int secrets_rotate(struct secrets *secrets, struct problem *problem);
 /* A worker's, after fork(): it only reads from now on. */
 void secrets_protect(struct secrets *secrets);
-/* The accepted ones, newest first; how many: at least 1. Takes no lock; sees all of a rotation or nothing. */
+/* The accepted ones, newest first; how many: 0 only where the memory is not what the supervisor leaves there.
+ * Takes no lock; sees all of a rotation or nothing. */
 unsigned secrets_get(const struct secrets *secrets, enum secret_kind kind,
 		     struct secret ret_secrets[SECRET_EPOCHS]);
 /* Unmaps them from this process. NULL is fine. */

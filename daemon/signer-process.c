@@ -185,6 +185,7 @@ static void client_begin(int fd)
 	pthread_attr_t attributes;
 	unsigned started = 0;
 	pthread_t thread;
+	int error = 0;
 
 	if (!client) {
 		close(fd);
@@ -198,14 +199,15 @@ static void client_begin(int fd)
 	pthread_attr_setstacksize(&attributes, THREAD_STACK);
 	for (unsigned i = 0; i < signer.setup.threads; i++) {
 		atomic_fetch_add(&client->threads, 1);
-		if (pthread_create(&thread, &attributes, client_serve, client) == 0)
+		error = pthread_create(&thread, &attributes, client_serve, client);
+		if (error == 0)
 			started++;
 		else
 			atomic_fetch_sub(&client->threads, 1);
 	}
 	pthread_attr_destroy(&attributes);
 	if (!started)
-		log_error("cannot start a thread for a worker: %s", strerror(errno));
+		log_error("cannot start a thread for a worker: %s", strerror(error));
 	if (atomic_fetch_sub(&client->threads, 1) == 1) {
 		close(fd);
 		free(client);

@@ -173,7 +173,7 @@ static void process_end(struct signer *signer)
 
 /* ---- Orders -------------------------------------------------------------------------------- */
 
-/* Sends the order and waits for the report. */
+/* Sends the order and waits for the report. Without one its verdict is SIGNER_GOOD, and the result -1. */
 static int ask_within(struct signer *signer, const struct signer_order *order, int milliseconds,
 		      struct signer_report *report, struct problem *problem)
 {
@@ -182,14 +182,16 @@ static int ask_within(struct signer *signer, const struct signer_order *order, i
 	int r = signer_order_send(signer->control, order, -1);
 	ssize_t got = -1;
 
+	report->verdict = SIGNER_GOOD;
 	while (r == 0 && got < 0) {
 		int64_t left = deadline - now_ms();
 
 		if (left <= 0)
 			return problem_set(problem, "the signer did not answer within %d seconds",
 					   milliseconds / 1000);
-		if (poll(&polled, 1, (int)left) > 0)
-			got = recv(signer->control, report, sizeof(*report), MSG_DONTWAIT);
+		if (poll(&polled, 1, (int)left) <= 0)
+			continue;
+		got = recv(signer->control, report, sizeof(*report), MSG_DONTWAIT);
 		if (got < 0 && errno != EAGAIN && errno != EINTR)
 			break;
 	}
@@ -318,7 +320,6 @@ int signer_lend(struct signer *signer, const void *key, size_t size, struct sign
 	order.number = SIGNER_LENT_FIRST | ++signer->last_lent;
 	order.size = (uint32_t)size;
 	memcpy(order.key, key, size);
-	report.verdict = SIGNER_GOOD;
 	r = ask_within(signer, &order, LEND_MS, &report, problem);
 	explicit_bzero(&order, sizeof(order));
 	if (r < 0 && report.verdict == SIGNER_GOOD) {

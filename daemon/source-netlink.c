@@ -270,7 +270,10 @@ static unsigned consumer_number(const struct config_kernel *config, const char *
 static void request_answer(struct source_netlink *source, struct network *network,
 			   const struct upcall_request *request, int status)
 {
-	upcall_done(network->upcall, request->fd, status, 0);
+	int r = upcall_done(network->upcall, request->fd, status, 0);
+
+	if (r < 0 && r != -EBUSY)
+		log_error("the kernel did not take the refusal of its request: %s", strerror(-r));
 	counters_add(source->counters, COUNTER_KERNEL_REQUESTS, 1);
 	counters_add(source->counters, COUNTER_KERNEL_FAILED, 1);
 	network->numbers.requests++;
@@ -347,13 +350,14 @@ static void request_take(struct source_netlink *source, struct network *network,
 			 const struct upcall_request *request)
 {
 	struct problem problem = {""};
-	const char *profile = consumer_profile(source->config, request, &problem);
+	bool retry;
+	const char *profile = consumer_profile(source->config, request, &retry, &problem);
 	uint32_t timeout_ms = request_timeout(request);
 	struct kernel_pending *pending;
 	int status;
 
 	if (!profile) {
-		request_refuse(source, network, request, EACCES, problem.text);
+		request_refuse(source, network, request, retry ? ETIMEDOUT : EACCES, problem.text);
 		return;
 	}
 	if (request->authentication == UPCALL_PSK && request->is_server &&

@@ -143,6 +143,7 @@ static int material_take(struct upcall_handshake *upcall, int fd, struct failure
 	const struct profile *profile =
 	    loaded_find_profile(upcall->worker->setup->loaded, request->profile);
 	struct problem problem = {""};
+	int r;
 
 	if (request->own.number == 0) {
 		if (consumer_keys_unpack(fd, &upcall->keys) == 0)
@@ -150,13 +151,14 @@ static int material_take(struct upcall_handshake *upcall, int fd, struct failure
 		failure_set(failure, FAILURE_BUSY, true, "The request's keys cannot be read");
 		return -1;
 	}
-	if (kernel_certificate_new(
-		fd, &request->own,
-		request->is_server && profile && profile->config->trust ? profile->trust : NULL,
-		&upcall->own, &problem) == 0)
-		return 0;
-	failure_set(failure, FAILURE_DENIED, false, "%s", problem.text);
-	return -1;
+	r = kernel_certificate_new(
+	    fd, &request->own,
+	    request->is_server && profile && profile->config->trust ? profile->trust : NULL,
+	    &upcall->own, &problem);
+	if (r < 0)
+		failure_set(failure, r == -ENOMEM ? FAILURE_BUSY : FAILURE_DENIED, r == -ENOMEM,
+			    "%s", problem.text);
+	return r;
 }
 
 void upcall_begin(struct worker *worker, const struct kernel_request *request, int fd, int keys_fd)

@@ -22,7 +22,7 @@ struct surroundings {
 	struct unix_socket *unix_socket;
 	struct relays *relays;
 	struct keyring_links links;
-	bool new_socket, new_relays;
+	bool new_socket, new_relays, new_netlink;
 };
 
 static int surroundings_make(struct supervisor *supervisor, const struct config *config,
@@ -50,6 +50,11 @@ static int surroundings_make(struct supervisor *supervisor, const struct config 
 static void surroundings_undo(struct supervisor *supervisor, struct surroundings *made)
 {
 	keyring_links_drop(&made->links, &supervisor->links);
+	/* Who is an agent, and serves nothing, has consumers wait in vain. */
+	if (made->new_netlink) {
+		source_netlink_free(supervisor->netlink);
+		supervisor->netlink = NULL;
+	}
 	if (made->new_socket)
 		unix_socket_free(made->unix_socket);
 	if (!made->new_relays || !made->relays)
@@ -166,20 +171,22 @@ static pid_t request_give(void *context, const struct kernel_request *request, c
 
 /* Once an agent, it stays: a reload without [kernel] lets it take nothing more. */
 static int netlink_make(struct supervisor *supervisor, const struct config *config,
-			struct keyring_links *links, struct problem *problem)
+			struct surroundings *made, struct problem *problem)
 {
 	if (!config->kernel.line)
 		return 0;
-	keyring_links_add_known(links);
+	keyring_links_add_known(&made->links);
 	for (size_t i = 0; i < config->kernel.link_count; i++)
-		if (keyring_links_add(links, "link-keyring", config->kernel.links[i], problem) < 0)
+		if (keyring_links_add(&made->links, "link-keyring", config->kernel.links[i],
+				      problem) < 0)
 			return -1;
 	if (supervisor->netlink)
 		return 0;
-	return source_netlink_new(supervisor->counters, request_give, supervisor,
-				  &supervisor->netlink, problem) < 0
-		   ? -1
-		   : 0;
+	if (source_netlink_new(supervisor->counters, request_give, supervisor, &supervisor->netlink,
+			       problem) < 0)
+		return -1;
+	made->new_netlink = true;
+	return 0;
 }
 
 /* Takes loaded. */
@@ -199,7 +206,7 @@ static int generation_begin(struct supervisor *supervisor, struct loaded *loaded
 	if (r == 0)
 		r = secrets_fit(supervisor, loaded->config, problem);
 	if (r == 0)
-		r = netlink_make(supervisor, loaded->config, &made.links, problem);
+		r = netlink_make(supervisor, loaded->config, &made, problem);
 	if (r == 0) {
 		generation->unix_socket = made.unix_socket;
 		generation->relays = made.relays;

@@ -245,7 +245,8 @@ static struct pollfd *polled_fit(struct pollfd *polled, size_t *room, size_t cou
 	return more;
 }
 
-static void supervisor_loop(struct supervisor *supervisor)
+/* 0 when it was told to end, or -1. */
+static int supervisor_loop(struct supervisor *supervisor)
 {
 	struct pollfd *polled = NULL;
 	size_t room = 0;
@@ -265,10 +266,11 @@ static void supervisor_loop(struct supervisor *supervisor)
 			break;
 		polled = polled_fit(polled, &room, poll_count(supervisor));
 		if (!polled)
-			break;
+			return -1;
 		supervisor_wait(supervisor, polled, next);
 	}
 	free(polled);
+	return 0;
 }
 
 /* ---- Beginning and end --------------------------------------------------------------------- */
@@ -364,7 +366,8 @@ int supervisor_run(const struct config_source *source, void (*ready)(void *conte
 			 supervisor.generations->worker_count);
 		notify_ready();
 		ready(context);
-		supervisor_loop(&supervisor);
+		if (supervisor_loop(&supervisor) < 0)
+			status = EXIT_FAILURE;
 	}
 	supervisor_end(&supervisor);
 	if (status == EXIT_SUCCESS)

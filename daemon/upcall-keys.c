@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "keyring.h"
 #include "log.h"
 
 #define DEFAULT_RING ".nvme"
 
-enum { DESCRIPTION_SIZE = 1024, RINGS_MAX = 16 };
+enum { RINGS_MAX = 16 };
 
 bool upcall_keys_may_retry(int error)
 {
@@ -23,25 +24,6 @@ bool upcall_keys_may_retry(int error)
 void upcall_keys_forget(void)
 {
 	keyctl_clear(KEY_SPEC_PROCESS_KEYRING);
-}
-
-// Its type and description, in text; "type;uid;gid;permissions;description". NULL: it cannot be seen.
-static const char *key_describe(key_serial_t serial, char text[DESCRIPTION_SIZE])
-{
-	long length = keyctl_describe(serial, text, DESCRIPTION_SIZE);
-	char *cursor = text;
-
-	if (length < 0 || length > DESCRIPTION_SIZE)
-		return NULL;
-	for (int field = 0; field < 4; field++) {
-		cursor = strchr(cursor, ';');
-		if (!cursor) {
-			errno = EINVAL;
-			return NULL;
-		}
-		*cursor++ = '\0';
-	}
-	return cursor;
 }
 
 // 0 or -errno with a sentence.
@@ -82,7 +64,7 @@ static int key_add(struct consumer_keys *keys, key_serial_t serial, const char *
 static int named_read(const struct upcall_request *request, struct consumer_keys *keys,
 		      bool *ret_retry, struct problem *problem)
 {
-	char text[DESCRIPTION_SIZE];
+	char text[KEY_TEXT_SIZE];
 	bool sha384;
 	int error;
 
@@ -120,7 +102,7 @@ static int named_read(const struct upcall_request *request, struct consumer_keys
 // One key of a ring, if it is of use. 0 or -errno with a sentence.
 static int member_read(key_serial_t serial, struct consumer_keys *keys, struct problem *problem)
 {
-	char text[DESCRIPTION_SIZE];
+	char text[KEY_TEXT_SIZE];
 	const char *identity = key_describe(serial, text);
 	struct problem one = {""};
 	bool sha384;
@@ -185,18 +167,12 @@ static int default_link(bool *ret_retry, struct problem *problem)
 	return 0;
 }
 
-static bool is_ring(key_serial_t serial)
-{
-	char text[DESCRIPTION_SIZE];
-
-	return key_describe(serial, text) && !strcmp(text, "keyring");
-}
-
 // Those that are linked in the process keyring.
 static int rings_find(key_serial_t rings[RINGS_MAX], bool *ret_retry, struct problem *problem)
 {
 	key_serial_t serials[RINGS_MAX];
 	long size = keyctl_read(KEY_SPEC_PROCESS_KEYRING, (char *)serials, sizeof(serials));
+	char text[KEY_TEXT_SIZE];
 	int count = 0;
 
 	if (size < 0 && errno != ENOKEY) {
@@ -204,9 +180,17 @@ static int rings_find(key_serial_t rings[RINGS_MAX], bool *ret_retry, struct pro
 		return problem_set(problem, "the process keyring cannot be read: %s",
 				   strerror(errno));
 	}
-	for (long i = 0; i < RINGS_MAX && (i + 1) * (long)sizeof(*serials) <= size; i++)
-		if (is_ring(serials[i]))
-			rings[count++] = serials[i];
+	for (long i = 0; i < RINGS_MAX && (i + 1) * (long)sizeof(*serials) <= size; i++) {
+		if (key_describe(serials[i], text)) {
+			if (!strcmp(text, "keyring"))
+				rings[count++] = serials[i];
+		} else if (upcall_keys_may_retry(errno)) {
+			// It may be the one that was brought: others must not stand in for it.
+			*ret_retry = true;
+			return problem_set(problem, "its key %d cannot be looked at: %s",
+					   serials[i], strerror(errno));
+		}
+	}
 	return count;
 }
 

@@ -56,8 +56,8 @@ static void worker_try_again(evutil_socket_t fd, short events, void *context)
 	(void)fd, (void)events;
 	if (worker->finishing)
 		source_finish_all(worker); /* the supervisor's queue was full */
-	else
-		event_add(worker->accepting, NULL);
+	else if (event_add(worker->accepting, NULL) < 0)
+		worker_pause(worker);
 }
 
 /* ---- The end ------------------------------------------------------------------------------- */
@@ -134,7 +134,14 @@ static void worker_control(evutil_socket_t fd, short events, void *context)
 	}
 	if (r == -EAGAIN)
 		return;
-	log_error("the supervisor is gone");
+	/* What it does not know of would go on without it: another, that is told all, takes its place. */
+	if (r == -EMFILE)
+		log_error("the supervisor's word is lost: the limit of open descriptors is reached;"
+			  " raise it (LimitNOFILE)");
+	else if (r < 0)
+		log_error("the supervisor cannot be heard: %s", strerror(-r));
+	else
+		log_error("the supervisor is gone");
 	_exit(EXIT_FAILURE);
 }
 

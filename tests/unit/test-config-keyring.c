@@ -4,6 +4,7 @@
 #include <keyutils.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,10 +77,12 @@ static void refuses_what_is_wrong(void **state)
 	assert_refused(BEGIN "link-keyring = x\n", "[kernel] names no profile for any consumer");
 }
 
+static bool retry;
+
 static const char *profile_of(const struct config *config, const struct upcall_request *request)
 {
 	problem.text[0] = '\0';
-	return consumer_profile(&config->kernel, request, &problem);
+	return consumer_profile(&config->kernel, request, &retry, &problem);
 }
 
 static void tells_consumers_apart(void **state)
@@ -96,6 +99,7 @@ static void tells_consumers_apart(void **state)
 	request.keyring = 0x7ffffff0;
 	assert_null(profile_of(config, &request));
 	assert_non_null(strstr(problem.text, "its keyring 2147483632 cannot be looked at"));
+	assert_false(retry);
 
 	request.keyring = add_key("keyring", "handshaked-test", NULL, 0, KEY_SPEC_PROCESS_KEYRING);
 	if (request.keyring > 0) { /* else the test's own sandbox forbids keys */

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -139,6 +140,30 @@ static void other_sizes_and_numbers_of_descriptors_are_refused(void **state)
 	assert_int_equal(fcntl(next, F_GETFD), -1);
 }
 
+static void descriptors_without_room_are_no_wrong_packet(void **state)
+{
+	const struct control listening = listen_request();
+	struct control received;
+	struct rlimit limit, low;
+	int fds[CONTROL_FDS], next = dup(0);
+
+	(void)state;
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	low = limit;
+	for (int room = 0; room < CONTROL_FDS; room++) {
+		assert_int_equal(control_send(ends[0], &listening, (const int[]){ends[0], ends[0]}),
+				 0);
+		low.rlim_cur = (rlim_t)(next + room);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+		assert_int_equal(control_receive(ends[1], &received, fds), -EMFILE);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+		assert_int_equal(fds[0], -1);
+		assert_int_equal(fds[1], -1);
+		assert_int_equal(fcntl(next, F_GETFD), -1);
+	}
+}
+
 static void a_lingering_socket_too_many_does_not_wait(void **state)
 {
 	const struct linger linger = {.l_onoff = 1, .l_linger = 3600};
@@ -179,6 +204,8 @@ int main(void)
 					    teardown),
 	    cmocka_unit_test_setup_teardown(other_sizes_and_numbers_of_descriptors_are_refused,
 					    setup, teardown),
+	    cmocka_unit_test_setup_teardown(descriptors_without_room_are_no_wrong_packet, setup,
+					    teardown),
 	    cmocka_unit_test_setup_teardown(a_lingering_socket_too_many_does_not_wait, setup,
 					    teardown),
 	};

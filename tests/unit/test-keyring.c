@@ -81,8 +81,8 @@ static void a_key_is_no_keyring(void **state)
 	needs_keys();
 	key = add_key("user", "handshaked-test", "x", 1, ring);
 	assert_true(key > 0);
-	assert_int_equal(keyring_name(key, text), -1);
-	assert_int_equal(keyring_name(0x7ffffff0, text), -1);
+	assert_int_equal(keyring_name(key, text), -EINVAL);
+	assert_int_equal(keyring_name(0x7ffffff0, text), -ENOKEY);
 }
 
 /* Else anybody's keyring could be taken for one of the kernel's. */

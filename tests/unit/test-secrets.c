@@ -225,6 +225,24 @@ static void *shared_find(const struct secret *secret)
 	return found;
 }
 
+/* Whoever writes there can also say that it goes on: by the number at its beginning, which is odd then. */
+static void a_writer_that_never_ends_is_not_awaited_for_ever(void **state)
+{
+	struct secret secret[SECRET_EPOCHS];
+	struct secrets *secrets = open_with(3600);
+	uint32_t *sequence;
+
+	(void)state;
+	assert_int_equal(secrets_get(secrets, SECRET_TOKEN, secret), 1);
+	sequence = (uint32_t *)((uintptr_t)shared_find(&secret[0]) & ~(uintptr_t)4095);
+	assert_non_null(sequence);
+	*sequence += 1;
+	assert_int_equal(secrets_get(secrets, SECRET_TOKEN, secret), 0);
+	*sequence += 1;
+	assert_int_equal(secrets_get(secrets, SECRET_TOKEN, secret), 1);
+	secrets_free(secrets);
+}
+
 /* Its memory is shared, and protected from itself by nothing but itself. */
 static void a_process_that_was_taken_over_changes_nothing_for_the_supervisor(void **state)
 {
@@ -339,6 +357,8 @@ int main(void)
 					    teardown),
 	    cmocka_unit_test_setup_teardown(
 		a_process_that_was_taken_over_changes_nothing_for_the_supervisor, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_writer_that_never_ends_is_not_awaited_for_ever, setup,
+					    teardown),
 	    cmocka_unit_test_setup_teardown(they_survive_in_the_state_directory, setup, teardown),
 	    cmocka_unit_test_setup_teardown(the_former_one_is_accepted_and_no_older_one, setup,
 					    teardown),
