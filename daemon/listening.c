@@ -118,6 +118,13 @@ static void listening_accept_later(struct listening *listening)
 	event_add(listening->pause, &pause);
 }
 
+/* Where the kernel watches no more descriptors, it is tried again. */
+static void listening_watch(struct listening *listening)
+{
+	if (event_add(listening->acceptable, NULL) < 0)
+		listening_accept_later(listening);
+}
+
 /* The last thing in each call from the event loop. */
 static void listening_settle(struct listening *listening)
 {
@@ -130,7 +137,7 @@ static void listening_settle(struct listening *listening)
 		return;
 	}
 	if (accept && !listening->accepting) {
-		event_add(listening->acceptable, NULL);
+		listening_watch(listening);
 	} else if (!accept && listening->accepting) {
 		event_del(listening->acceptable);
 		event_del(listening->pause);
@@ -284,7 +291,7 @@ static void listening_accept_again(evutil_socket_t fd, short events, void *conte
 	struct listening *listening = context;
 
 	(void)fd, (void)events;
-	event_add(listening->acceptable, NULL);
+	listening_watch(listening);
 }
 
 /* ---- The program's connection -------------------------------------------------------------- */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * Takes the requests of the kernel's consumers and answers each exactly once. Touches the upcall's netlink
- * sockets and the sockets that the kernel lends. Must never wait, and never forget a request: the consumer
- * would, and the connection would stay behind.
+ * sockets and the sockets that the kernel lends. Must never wait, but for the signer, which is given a key within
+ * a second or two or is ended; and never forget a request: the consumer would, and the connection would stay
+ * behind.
  */
 #include "source-netlink.h"
 
