@@ -23,6 +23,8 @@ void early_data_offer_done(struct early_data_offer *offer)
 	offer->size = 0;
 }
 
+static const char no_memory[] = "finds no memory in the daemon: try again";
+
 /* NULL, or what is wrong. */
 static const char *offer_fill(struct early_data_offer *offer, int fd)
 {
@@ -38,7 +40,7 @@ static const char *offer_fill(struct early_data_offer *offer, int fd)
 		return "is empty; leave it out";
 	offer->bytes = malloc((size_t)status.st_size);
 	if (offer->bytes == NULL)
-		return "finds no memory in the daemon: try again";
+		return no_memory;
 	offer->size = (size_t)status.st_size;
 	while (length < offer->size) {
 		ssize_t n = pread(fd, offer->bytes + length, offer->size - length, (off_t)length);
@@ -62,7 +64,8 @@ int early_data_offer_read(int fd, struct early_data_offer *ret_offer, struct fai
 		return 0;
 	}
 	early_data_offer_done(&offer);
-	failure_set(failure, FAILURE_REQUEST, false, "What came as early data %s", wrong);
+	failure_set(failure, wrong == no_memory ? FAILURE_BUSY : FAILURE_REQUEST,
+		    wrong == no_memory, "What came as early data %s", wrong);
 	return -1;
 }
 

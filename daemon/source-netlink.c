@@ -102,8 +102,16 @@ static void pending_end(struct source_netlink *source, struct kernel_pending *pe
 			int32_t identity)
 {
 	struct network *network = kernel_pending_network(pending);
-	int r = upcall_done(network->upcall, pending->fd, status, identity);
+	int r;
 
+	/* Counted first: whoever has heard finds it so. */
+	network->numbers.under_way--;
+	*(status == 0 ? &network->numbers.established : &network->numbers.failed) += 1;
+	networks_note(source->networks, network);
+	counters_add(source->counters, COUNTER_KERNEL_UNDER_WAY, -1);
+	counters_add(source->counters,
+		     status == 0 ? COUNTER_KERNEL_ESTABLISHED : COUNTER_KERNEL_FAILED, 1);
+	r = upcall_done(network->upcall, pending->fd, status, identity);
 	/* EBUSY: the consumer has given up meanwhile, or another agent has answered. */
 	if (r == -EBUSY)
 		log_debug("nobody waits for the answer to the kernel's request %llu any more",
@@ -111,12 +119,6 @@ static void pending_end(struct source_netlink *source, struct kernel_pending *pe
 	else if (r < 0)
 		log_error("the kernel did not take the answer to its request %llu: %s",
 			  (unsigned long long)pending->request.id, strerror(-r));
-	network->numbers.under_way--;
-	*(status == 0 ? &network->numbers.established : &network->numbers.failed) += 1;
-	networks_note(source->networks, network);
-	counters_add(source->counters, COUNTER_KERNEL_UNDER_WAY, -1);
-	counters_add(source->counters,
-		     status == 0 ? COUNTER_KERNEL_ESTABLISHED : COUNTER_KERNEL_FAILED, 1);
 	pending_remove(source, pending);
 }
 
@@ -271,15 +273,16 @@ static unsigned consumer_number(const struct config_kernel *config, const char *
 static void request_answer(struct source_netlink *source, struct network *network,
 			   const struct upcall_request *request, int status)
 {
-	int r = upcall_done(network->upcall, request->fd, status, 0);
+	int r;
 
-	if (r < 0 && r != -EBUSY)
-		log_error("the kernel did not take the refusal of its request: %s", strerror(-r));
 	counters_add(source->counters, COUNTER_KERNEL_REQUESTS, 1);
 	counters_add(source->counters, COUNTER_KERNEL_FAILED, 1);
 	network->numbers.requests++;
 	network->numbers.failed++;
 	networks_note(source->networks, network);
+	r = upcall_done(network->upcall, request->fd, status, 0);
+	if (r < 0 && r != -EBUSY)
+		log_error("the kernel did not take the refusal of its request: %s", strerror(-r));
 	close(request->fd);
 }
 
