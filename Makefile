@@ -56,8 +56,8 @@ LIBRARY := $(patsubst %.c,$(B)/obj/%.o,$(wildcard libhandshake/*.c))
 PACKETS := libhandshake/descriptors.c libhandshake/message.c
 DAEMON := $(patsubst %.c,$(B)/obj/%.o,$(wildcard daemon/*.c) $(PACKETS))
 TOOLS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/*.c) $(PACKETS))
-PERF := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/perf/*.c) tools/options.c tools/markup.c tools/daemon-status.c \
-	$(PACKETS))
+PERF := $(patsubst %.c,$(B)/obj/%.o,$(filter-out %/main.c,$(wildcard tools/perf/*.c)) tools/options.c \
+	tools/markup.c tools/daemon-status.c $(PACKETS))
 UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test-*.c))
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz-*.c))
@@ -103,8 +103,12 @@ $(B)/bin/handshake: $(TOOLS) $(B)/lib/libhandshake.a
 	@mkdir -p $(@D); echo "  LD $@"
 	$(Q)$(CC) -o $@ $^ $(ALL_LDFLAGS) -pie $(call packages,--libs,$(TOOLS_PACKAGES)) -ldl
 
+# All of handshake-perf but its main(): the programs of bench/ take out of it what they call.
+$(B)/obj/perf.a: $(PERF)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
 # A load and what to compare with link the TLS library; the command does not.
-$(B)/bin/handshake-perf: $(PERF) $(B)/lib/libhandshake.a
+$(B)/bin/handshake-perf: $(B)/obj/tools/perf/main.o $(B)/obj/perf.a $(B)/lib/libhandshake.a
 	@mkdir -p $(@D); echo "  LD $@"
 	$(Q)$(CC) -o $@ $^ $(ALL_LDFLAGS) -pie $(call packages,--libs,gnutls jansson) -lm -lpthread
 
@@ -139,10 +143,10 @@ units: $(UNITS)
 unit: $(UNITS)
 	$(Q)tests/unit/run $(UNITS)
 
-$(B)/bench/%: bench/%.c $(B)/lib/libhandshake.a
+$(B)/bench/%: bench/%.c $(B)/obj/perf.a $(B)/lib/libhandshake.a
 	@mkdir -p $(@D); echo "  LD $@"
-	$(Q)$(CC) $(call packages,--cflags,gnutls) $(ALL_CFLAGS) -o $@ $< $(B)/lib/libhandshake.a \
-		$(ALL_LDFLAGS) $(call packages,--libs,gnutls)
+	$(Q)$(CC) $(call packages,--cflags,gnutls jansson) $(ALL_CFLAGS) -iquote tools -o $@ $< $(B)/obj/perf.a \
+		$(B)/lib/libhandshake.a $(ALL_LDFLAGS) $(call packages,--libs,gnutls jansson) -lm -lpthread
 
 # libFuzzer comes with clang; each harness includes the .c under test. What that calls comes from the daemon
 # as it was built, without sanitizers.

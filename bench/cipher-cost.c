@@ -4,11 +4,10 @@
 
 #include "measure.h"
 
-#include <getopt.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <linux/if_alg.h>
-#include <stdbool.h>
+#include <sys/socket.h>
 
 enum { RECORD = 16384, TAG = 16, NONCE = 12, HEADER = 5, KEY = 16 };
 
@@ -24,7 +23,7 @@ static double by_gnutls(unsigned long records)
 
 	if (gnutls_aead_cipher_init(&cipher, GNUTLS_CIPHER_AES_128_GCM, &datum))
 		die("GnuTLS has no AES-128-GCM");
-	began = usage_seconds(RUSAGE_SELF);
+	began = cpu_own();
 	for (unsigned long i = 0; i < records; i++) {
 		size_t size = sizeof(sealed);
 		int result = gnutls_aead_cipher_encrypt(cipher, nonce, NONCE, header, HEADER, TAG,
@@ -33,7 +32,7 @@ static double by_gnutls(unsigned long records)
 		if (result)
 			die("GnuTLS: %s", gnutls_strerror(result));
 	}
-	began = usage_seconds(RUSAGE_SELF) - began;
+	began = cpu_own() - began;
 	gnutls_aead_cipher_deinit(cipher);
 	return began;
 }
@@ -85,10 +84,10 @@ static double by_kernel(unsigned long records)
 		double began;
 
 		give(fd, record);
-		began = process_seconds(getpid());
+		began = cpu_own();
 		if (read(fd, record, sizeof(record)) != sizeof(record))
 			die("AF_ALG: %s", strerror(errno));
-		cpu += process_seconds(getpid()) - began;
+		cpu += cpu_own() - began;
 	}
 	close(fd);
 	close(listener);

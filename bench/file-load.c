@@ -4,55 +4,20 @@
 // the beginning (RFC 9112, 9.3.2), as a receiver that does not look cannot tell where an answer ends. With
 // --verify it does open and compares each byte, and measures nothing.
 
-#include "measure.h"
+#include "client.h"
 
 #include <fcntl.h>
-#include <getopt.h>
-#include <gnutls/gnutls.h>
-#include <netinet/tcp.h>
-#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+enum {
+	PATIENCE = 120, /* seconds */
+	/* More requests than the sockets' buffers hold would wait for a server that waits for us. */
+	COUNT_MAX = 1000,
+};
+
 static gnutls_session_t session; /* none: plain TCP */
 static int fd;
-
-static void connect_loopback(unsigned long port)
-{
-	struct sockaddr_in address = {.sin_family = AF_INET,
-				      .sin_port = htons((uint16_t)port),
-				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	const struct timeval patience = {.tv_sec = 120};
-	const int on = 1;
-
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) ||
-	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) ||
-	    connect(fd, (struct sockaddr *)&address, sizeof(address)))
-		die("cannot connect to port %lu: %s", port, strerror(errno));
-}
-
-static void secure(void)
-{
-	gnutls_certificate_credentials_t credentials;
-	int result;
-
-	gnutls_certificate_allocate_credentials(&credentials);
-	gnutls_init(&session, GNUTLS_CLIENT | GNUTLS_NO_TICKETS);
-	result = gnutls_priority_set_direct(
-	    session, "NONE:+VERS-TLS1.3:+AES-128-GCM:+AEAD:+GROUP-X25519:+SIGN-ALL:+CTYPE-X509",
-	    NULL);
-	if (result)
-		die("priorities: %s", gnutls_strerror(result));
-	gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, credentials);
-	gnutls_server_name_set(session, GNUTLS_NAME_DNS, "localhost", strlen("localhost"));
-	gnutls_transport_set_int(session, fd);
-	do
-		result = gnutls_handshake(session);
-	while (result < 0 && !gnutls_error_is_fatal(result));
-	if (result < 0)
-		die("the handshake failed: %s", gnutls_strerror(result));
-}
 
 static void ask(const char *path, unsigned long count)
 {
@@ -148,7 +113,7 @@ static void verify(const char *path, unsigned long count)
 
 static void measure(unsigned long count, unsigned long long least)
 {
-	double seconds = 0, began = now_seconds(), cpu = usage_seconds(RUSAGE_SELF);
+	double seconds = 0, began = clock_seconds(), cpu = cpu_own();
 	unsigned long long received = 0;
 	ssize_t got;
 
@@ -157,7 +122,7 @@ static void measure(unsigned long count, unsigned long long least)
 	while ((got = recv(fd, NULL, 1 << 20, MSG_TRUNC)) > 0) {
 		received += (unsigned long long)got;
 		if (received >= least && seconds == 0)
-			seconds = now_seconds() - began;
+			seconds = clock_seconds() - began;
 	}
 	if (got < 0 && !(errno == ECONNRESET && received >= least))
 		die("after %llu bytes: %s", received, strerror(errno));
@@ -165,17 +130,7 @@ static void measure(unsigned long count, unsigned long long least)
 		die("the server sent %llu bytes, and the files have %llu", received, least);
 	printf("{\"files\": %lu, \"bytes\": %llu, \"wire\": %llu, \"seconds\": %.6f, "
 	       "\"client_cpu\": %.6f}\n",
-	       count, least, received, seconds, usage_seconds(RUSAGE_SELF) - cpu);
-}
-
-static unsigned long number(const char *text)
-{
-	char *end;
-	unsigned long value = strtoul(text, &end, 10);
-
-	if (!*text || *end)
-		die("\"%s\" is no number", text);
-	return value;
+	       count, least, received, seconds, cpu_own() - cpu);
 }
 
 static const char usage[] =
@@ -198,16 +153,16 @@ int main(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1)
 		switch (c) {
 		case 'o':
-			port = number(optarg);
+			port = number(optarg, 1, PORT_MAX);
 			break;
 		case 'p':
 			path = optarg;
 			break;
 		case 's':
-			size = number(optarg);
+			size = number(optarg, 1, INT64_MAX);
 			break;
 		case 'n':
-			count = number(optarg);
+			count = number(optarg, 1, COUNT_MAX);
 			break;
 		case 'l':
 			plain = true;
@@ -222,14 +177,17 @@ int main(int argc, char **argv)
 			fputs(usage, stderr);
 			return 2;
 		}
-	/* More requests than the sockets' buffers hold would wait for a server that waits for us. */
-	if (!port || port > 65535 || !path || !size || !count || count > 1000) {
+	if (!port || !path || !size) {
 		fputs(usage, stderr);
 		return 2;
 	}
-	connect_loopback(port);
-	if (!plain)
-		secure();
+	fd = loopback_connect(port, 0);
+	patience_set(fd, PATIENCE);
+	if (!plain) {
+		session = session_new(fd, 0);
+		gnutls_server_name_set(session, GNUTLS_NAME_DNS, "localhost", strlen("localhost"));
+		session_establish(session);
+	}
 	ask(path, count);
 	if (file)
 		verify(file, count);

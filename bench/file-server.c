@@ -8,12 +8,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <gnutls/gnutls.h>
 #include <linux/tls.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -348,10 +347,7 @@ static void credentials_load(const char *certificate, const char *key)
 	result = gnutls_certificate_set_x509_key_file(credentials, certificate, key,
 						      GNUTLS_X509_FMT_PEM);
 	if (result >= 0)
-		result = gnutls_priority_init(
-		    &priorities,
-		    "NONE:+VERS-TLS1.3:+AES-128-GCM:+AEAD:+GROUP-X25519:+SIGN-ALL:+CTYPE-X509",
-		    NULL);
+		result = gnutls_priority_init(&priorities, PRIORITIES, NULL);
 	if (result < 0)
 		die("cannot load %s and %s: %s", certificate, key, gnutls_strerror(result));
 }
@@ -372,8 +368,8 @@ int main(int argc, char **argv)
 	};
 	static const char *const modes[] = {"plain", "gnutls", "kernel"};
 	const char *root = NULL, *certificate = NULL, *key = NULL;
-	struct sockaddr_in address;
 	bool known = false;
+	unsigned port;
 	int c, listener;
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1)
@@ -409,10 +405,10 @@ int main(int argc, char **argv)
 	files_open(root);
 	if (mode != MODE_PLAIN)
 		credentials_load(certificate, key);
-	listener = loopback_listen(&address);
+	listener = tcp_listen(LOOPBACK, &port);
 	if (fcntl(listener, F_SETFL, O_NONBLOCK))
 		die("fcntl: %s", strerror(errno));
-	printf("%u\n", ntohs(address.sin_port));
+	printf("%u\n", port);
 	fflush(stdout);
 	serve(listener);
 }

@@ -6,14 +6,14 @@
 #include "measure.h"
 
 #include <fcntl.h>
-#include <getopt.h>
-#include <stdbool.h>
+#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 
 #include "../kmod-tests/upcall/handshake_upcall.h"
+#include "perf/statistics.h"
 
-enum { ENDS = 2, STATUSES = 4096, PEER_TIMEOUT_MS = 60000 };
+enum { ENDS = 2, STATUSES = 4096, PEER_TIMEOUT_MS = 60000, HANDSHAKES_MAX = 100000000 };
 
 struct load {
 	int listening;
@@ -24,9 +24,9 @@ struct load {
 	int identity;
 	int keyring;
 	int epoll;
-	unsigned long wanted, started, done, ended, refused;
+	unsigned long wanted, started, ended, refused;
 	unsigned long failures[STATUSES]; /* by errno */
-	double *latencies;                /* seconds, one for each that is done */
+	struct samples latencies;         /* microseconds, one for each that is done */
 };
 
 struct end {
@@ -76,7 +76,7 @@ static bool end_ask(struct load *load, struct end *end)
 	end->upcall = open("/dev/handshake_upcall", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (end->upcall < 0)
 		die("/dev/handshake_upcall: %s", strerror(errno));
-	end->began = now_seconds();
+	end->began = clock_seconds();
 	if (ioctl(end->upcall, UPCALL_START, &start) == 0) {
 		if (epoll_ctl(load->epoll, EPOLL_CTL_ADD, end->upcall, &event))
 			die("epoll: %s", strerror(errno));
@@ -117,7 +117,7 @@ static struct connection *connection_new(struct load *load)
 	connection->ends[0].socket = accept4(load->listening, NULL, NULL, SOCK_CLOEXEC);
 	if (connection->ends[0].socket < 0)
 		die("accept: %s", strerror(errno));
-	connection->began = now_seconds();
+	connection->began = clock_seconds();
 	load->started++;
 	return connection;
 }
@@ -125,10 +125,10 @@ static struct connection *connection_new(struct load *load)
 static void connection_free(struct load *load, struct connection *connection)
 {
 	load->ended++;
-	if (connection->status == 0)
-		load->latencies[load->done++] = connection->last - connection->began;
-	else
+	if (connection->status)
 		load->failures[connection->status]++;
+	else if (samples_add(&load->latencies, (connection->last - connection->began) * 1e6) < 0)
+		die("out of memory");
 	for (int i = 0; i < ENDS; i++) {
 		close(connection->ends[i].upcall);
 		close(connection->ends[i].socket);
@@ -156,23 +156,11 @@ static bool end_report(struct end *end)
 	return ++connection->ended == ENDS;
 }
 
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double percentile(const struct load *load, double part)
-{
-	return load->done ? load->latencies[(size_t)(part * (double)(load->done - 1))] * 1e6 : 0;
-}
-
 static double load_run(struct load *load, unsigned long concurrency)
 {
 	struct epoll_event events[64];
 	struct connection *waiting = NULL;
-	double began = now_seconds();
+	double began = clock_seconds();
 
 	while (load->ended < load->wanted) {
 		struct connection *retry = waiting;
@@ -207,17 +195,7 @@ static double load_run(struct load *load, unsigned long concurrency)
 				epoll_ctl(load->epoll, EPOLL_CTL_DEL, end->upcall, NULL);
 		}
 	}
-	return now_seconds() - began;
-}
-
-static unsigned long number(const char *text)
-{
-	char *end;
-	unsigned long value = strtoul(text, &end, 10);
-
-	if (!*text || *end)
-		die("\"%s\" is no number", text);
-	return value;
+	return clock_seconds() - began;
 }
 
 static const char usage[] =
@@ -252,16 +230,17 @@ int main(int argc, char **argv)
 	struct load load = {.wanted = 100, .peer_name = "localhost", .client_auth = UPCALL_X509};
 	unsigned long concurrency = 1;
 	const char *separator = "";
+	unsigned port;
 	double seconds;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (option) {
 		case 'n':
-			load.wanted = number(optarg);
+			load.wanted = number(optarg, 1, HANDSHAKES_MAX);
 			break;
 		case 'c':
-			concurrency = number(optarg);
+			concurrency = number(optarg, 1, HANDSHAKES_MAX);
 			break;
 		case 'a':
 			load.client_auth = auth_of(optarg);
@@ -270,10 +249,10 @@ int main(int argc, char **argv)
 			load.peer_name = optarg;
 			break;
 		case 'i':
-			load.identity = (int)number(optarg);
+			load.identity = (int)number(optarg, 0, INT32_MAX);
 			break;
 		case 'k':
-			load.keyring = (int)number(optarg);
+			load.keyring = (int)number(optarg, 0, INT32_MAX);
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -283,19 +262,20 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	if (load.wanted == 0 || concurrency == 0)
-		die("--handshakes and --concurrency are at least 1");
 	load.server_auth = load.client_auth == UPCALL_PSK ? UPCALL_PSK : UPCALL_X509;
-	load.latencies = calloc(load.wanted, sizeof(*load.latencies));
 	load.epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (!load.latencies || load.epoll < 0)
-		die("out of memory or descriptors: %s", strerror(errno));
-	load.listening = loopback_listen(&load.address);
+	if (load.epoll < 0)
+		die("epoll: %s", strerror(errno));
+	load.listening = tcp_listen(LOOPBACK, &port);
+	load.address = (struct sockaddr_in){.sin_family = AF_INET,
+					    .sin_port = htons((in_port_t)port),
+					    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	seconds = load_run(&load, concurrency);
-	qsort(load.latencies, load.done, sizeof(*load.latencies), compare);
-	printf("{\"handshakes\": %lu, \"seconds\": %.6f, \"p50_us\": %.1f, \"p99_us\": %.1f, "
+	samples_sort(&load.latencies);
+	printf("{\"handshakes\": %zu, \"seconds\": %.6f, \"p50_us\": %.1f, \"p99_us\": %.1f, "
 	       "\"asked_again\": %lu, \"failed\": {",
-	       load.done, seconds, percentile(&load, 0.5), percentile(&load, 0.99), load.refused);
+	       load.latencies.count, seconds, samples_percentile(&load.latencies, 0.5),
+	       samples_percentile(&load.latencies, 0.99), load.refused);
 	for (int i = 0; i < STATUSES; i++)
 		if (load.failures[i]) {
 			printf("%s\"%s\": %lu", separator,
@@ -303,7 +283,7 @@ int main(int argc, char **argv)
 			separator = ", ";
 		}
 	puts("}}");
-	free(load.latencies);
+	samples_done(&load.latencies);
 	close(load.listening);
 	close(load.epoll);
 	return 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* How handshake-perf and its children end when they cannot go on: with one sentence. */
+/* How handshake-perf, the programs of bench/ and their children end when they cannot go on: with one sentence. */
 #ifndef PERF_ENDING_H
 #define PERF_ENDING_H
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@ __attribute__((noreturn, format(printf, 1, 2))) static inline void die(const cha
 {
 	va_list arguments;
 
-	fputs("handshake perf: ", stderr);
+	fprintf(stderr, "%s: ", program_invocation_short_name);
 	va_start(arguments, format);
 	vfprintf(stderr, format, arguments);
 	va_end(arguments);

@@ -6,8 +6,6 @@
 #include "load-lane.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +14,7 @@
 #include <unistd.h>
 
 #include "cpu.h"
+#include "tcp.h"
 
 /* Milliseconds: how often those that failed begin again and deadlines are looked at. */
 enum { TICK = 50 };
@@ -59,17 +58,10 @@ static int slot_connect(struct lane *lane, struct lane_slot *slot)
 {
 	const struct load_settings *settings = lane->shared->settings;
 	struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = slot};
-	const int on = 1;
 
-	slot->fd =
-	    socket(settings->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* GnuTLS writes a client's last flight in two pieces. Nagle's algorithm would hold the second
-	 * until the server's delayed acknowledgement of the first: 40 ms that say nothing of servers. */
-	if (slot->fd < 0 || setsockopt(slot->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
-	    (connect(slot->fd, (const struct sockaddr *)&settings->address,
-		     settings->address_size) < 0 &&
-	     errno != EINPROGRESS) ||
-	    epoll_ctl(lane->epoll, EPOLL_CTL_ADD, slot->fd, &event) < 0) {
+	slot->fd = tcp_connect((const struct sockaddr *)&settings->address, settings->address_size,
+			       SOCK_NONBLOCK);
+	if (slot->fd < 0 || epoll_ctl(lane->epoll, EPOLL_CTL_ADD, slot->fd, &event) < 0) {
 		tell_error(lane->shared, "cannot connect: %s", strerror(errno));
 		return -1;
 	}

@@ -2,6 +2,7 @@
 /*
  * "handshake perf": finds what is to be measured. Touches nothing itself.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +30,10 @@ static void usage(FILE *stream)
 
 int main(int argc, char **argv)
 {
+	static char name[] = "handshake perf";
+
+	/* What was called begins the sentences of die(), not the file that it is in. */
+	program_invocation_short_name = name;
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2) {
 		usage(stderr);

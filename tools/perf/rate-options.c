@@ -8,6 +8,7 @@
 #include "../options.h"
 #include "../tool.h"
 #include "own-daemon.h"
+#include "rate-server.h"
 #include "rate.h"
 #include "values.h"
 
@@ -23,7 +24,6 @@ static const struct rate_kind rate_kinds[] = {
      .what = "resumed, with 1 KiB in the first flight"},
     {.name = "post-quantum", .post_quantum = true, .what = "by " GROUP_POST_QUANTUM},
 };
-const char *const rate_ways[RATE_WAYS + 1] = {"gnutls", "listen", "handshake", NULL};
 
 enum { KINDS = sizeof(rate_kinds) / sizeof(rate_kinds[0]) };
 

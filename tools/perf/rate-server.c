@@ -4,8 +4,11 @@
  * handshake for sockets that it accepts itself, or by GnuTLS in this one process. Single threaded, nothing
  * that waits, so that the three differ only in who performs the handshake.
  */
+#include "rate-server.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <gnutls/gnutls.h>
 #include <poll.h>
 #include <search.h>
 #include <stdbool.h>
@@ -18,12 +21,17 @@
 #include "cpu.h"
 #include "ending.h"
 #include "handshake.h"
+#include "link.h"
 #include "rate-tally.h"
-#include "server.h"
 
-enum { EARLY_DATA_MAX = 16384 };
+const char *const rate_ways[RATE_WAYS + 1] = {"gnutls", "listen", "handshake", NULL};
 
-static struct tally tally;
+static struct tally *tally; /* NULL: nobody asks */
+
+static double clock_counted(void)
+{
+	return tally ? clock_seconds() : 0;
+}
 
 static int accept_connection(int listener)
 {
@@ -46,44 +54,44 @@ static void control_follow(int control)
 	if (recv(control, &word, 1, 0) != 1)
 		_exit(TOOL_OK);
 	if (word == 'b')
-		tally_begin(&tally);
-	if (link_send(&link, tally_report(&tally)) < 0)
+		tally_begin(tally);
+	if (link_send(&link, tally_report(tally)) < 0)
 		exit(TOOL_FAILURE);
 }
 
-static struct handshake *request_new(const struct server *server, const char *kind)
+static struct handshake *request_new(const struct rate_server *server)
 {
 	struct handshake *request = handshake_new();
 
 	if (!request || handshake_set_role(request, HANDSHAKE_SERVER) < 0 ||
-	    handshake_set_profile(request, server->profile ? server->profile : kind) < 0)
+	    handshake_set_profile(request, server->profile) < 0)
 		die("cannot make a request: %s", strerror(errno));
 	return request;
 }
 
 /* ---- listen -------------------------------------------------------------------------------- */
 
-static void serve_listen(const struct server *server, const char *kind, int listener, int control)
+static void serve_listen(const struct rate_server *server)
 {
-	struct handshake *request = request_new(server, kind);
+	struct handshake *request = request_new(server);
 	struct handshake_listener *listening =
-	    handshake_listener_new(server->socket, request, listener);
+	    handshake_listener_new(server->socket, request, server->listener);
 
 	if (!listening)
 		die("the daemon does not listen: %s", handshake_error(request));
 	for (;;) {
 		struct pollfd wait[2] = {
 		    {.fd = handshake_listener_fd(listening), .events = POLLIN},
-		    {.fd = control, .events = POLLIN},
+		    {.fd = server->control, .events = POLLIN},
 		};
 		struct handshake *handshake;
 		int fd, result;
 
 		poll(wait, 2, -1);
 		if (wait[1].revents)
-			control_follow(control);
+			control_follow(server->control);
 		while ((result = handshake_listener_accept(listening, &handshake, &fd)) == 1) {
-			tally_add(&tally, handshake, 0);
+			tally_add(tally, handshake, 0);
 			close_connection(fd);
 			handshake_free(handshake);
 		}
@@ -109,16 +117,16 @@ static int accepted_compare(const void *a, const void *b)
 	return (x->handshake > y->handshake) - (x->handshake < y->handshake);
 }
 
-static void handshake_begin(const struct server *server, const char *kind,
-			    struct handshake_client *client, int fd)
+static void handshake_begin(const struct rate_server *server, struct handshake_client *client,
+			    int fd)
 {
 	struct accepted *one = malloc(sizeof(*one));
 
 	if (!one)
 		die("out of memory");
-	*one = (struct accepted){request_new(server, kind), fd, clock_seconds()};
+	*one = (struct accepted){request_new(server), fd, clock_counted()};
 	if (handshake_client_start(client, one->handshake, fd) < 0) {
-		tally_fail(&tally, handshake_error(one->handshake));
+		tally_fail(tally, handshake_error(one->handshake));
 		close(fd);
 		handshake_free(one->handshake);
 		free(one);
@@ -136,14 +144,13 @@ static void handshake_end(struct handshake *handshake)
 	if (!one)
 		die("a handshake ended that was never begun");
 	tdelete(&key, &accepted, accepted_compare);
-	tally_add(&tally, handshake, one->began);
+	tally_add(tally, handshake, one->began);
 	close_connection(one->fd);
 	free(one);
 	handshake_free(handshake);
 }
 
-static void serve_handshake(const struct server *server, const char *kind, int listener,
-			    int control)
+static void serve_handshake(const struct rate_server *server)
 {
 	struct handshake_client *client = handshake_client_new(server->socket);
 
@@ -151,19 +158,19 @@ static void serve_handshake(const struct server *server, const char *kind, int l
 		die("no daemon: %s", strerror(errno));
 	for (;;) {
 		struct pollfd wait[3] = {
-		    {.fd = listener, .events = POLLIN},
+		    {.fd = server->listener, .events = POLLIN},
 		    {.fd = handshake_client_fd(client), .events = handshake_client_events(client)},
-		    {.fd = control, .events = POLLIN},
+		    {.fd = server->control, .events = POLLIN},
 		};
 		struct handshake *ended;
 		int fd, result;
 
 		poll(wait, 3, -1);
 		if (wait[2].revents)
-			control_follow(control);
+			control_follow(server->control);
 		if (wait[0].revents)
-			while ((fd = accept_connection(listener)) >= 0)
-				handshake_begin(server, kind, client, fd);
+			while ((fd = accept_connection(server->listener)) >= 0)
+				handshake_begin(server, client, fd);
 		while ((result = handshake_client_process(client, &ended)) == 1)
 			handshake_end(ended);
 		if (result < 0)
@@ -174,10 +181,10 @@ static void serve_handshake(const struct server *server, const char *kind, int l
 /* ---- GnuTLS in this process ---------------------------------------------------------------- */
 
 struct ceiling {
+	const struct rate_server *server;
 	gnutls_certificate_credentials_t credentials;
 	gnutls_priority_t priorities;
 	gnutls_datum_t ticket_key;
-	bool tickets, mutual;
 	int epoll;
 };
 
@@ -192,17 +199,18 @@ static void connection_new(const struct ceiling *ceiling, int fd)
 	struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET};
 	struct connection *connection = calloc(1, sizeof(*connection));
 	unsigned flags = GNUTLS_SERVER | GNUTLS_NONBLOCK;
+	bool tickets = ceiling->server->tickets;
 
 	if (!connection)
 		die("out of memory");
 	connection->fd = fd;
-	connection->began = clock_seconds();
-	gnutls_init(&connection->session, ceiling->tickets ? flags : flags | GNUTLS_NO_TICKETS);
+	connection->began = clock_counted();
+	gnutls_init(&connection->session, tickets ? flags : flags | GNUTLS_NO_TICKETS);
 	gnutls_priority_set(connection->session, ceiling->priorities);
 	gnutls_credentials_set(connection->session, GNUTLS_CRD_CERTIFICATE, ceiling->credentials);
-	if (ceiling->tickets)
+	if (tickets)
 		gnutls_session_ticket_enable_server(connection->session, &ceiling->ticket_key);
-	if (ceiling->mutual)
+	if (ceiling->server->trust)
 		gnutls_certificate_server_set_request(connection->session, GNUTLS_CERT_REQUIRE);
 	gnutls_transport_set_int(connection->session, fd);
 	event.data.ptr = connection;
@@ -212,88 +220,85 @@ static void connection_new(const struct ceiling *ceiling, int fd)
 
 static void connection_move(const struct ceiling *ceiling, struct connection *connection)
 {
-	double began = clock_seconds(), now;
+	double began = clock_counted(), now;
 	int result = gnutls_handshake(connection->session);
 	unsigned status = 0;
 
-	if (result == 0 && ceiling->mutual &&
+	if (result == 0 && ceiling->server->trust &&
 	    (gnutls_certificate_verify_peers2(connection->session, &status) < 0 || status))
 		result = GNUTLS_E_CERTIFICATE_ERROR;
-	now = clock_seconds();
+	now = clock_counted();
 	connection->computed += now - began;
 	if (result < 0 && !gnutls_error_is_fatal(result))
 		return;
 	if (result == 0)
-		tally_add_own(&tally, (now - connection->began) * 1e6, connection->computed * 1e6,
+		tally_add_own(tally, (now - connection->began) * 1e6, connection->computed * 1e6,
 			      gnutls_session_is_resumed(connection->session));
 	else
-		tally_fail(&tally, gnutls_strerror(result));
+		tally_fail(tally, gnutls_strerror(result));
+	if (result == 0 && ceiling->server->farewell)
+		gnutls_bye(connection->session, GNUTLS_SHUT_WR);
 	gnutls_deinit(connection->session);
 	close_connection(connection->fd);
 	free(connection);
 }
 
-static void ceiling_prepare(struct ceiling *ceiling, const struct server *server, const char *kind)
+static void ceiling_prepare(struct ceiling *ceiling, const struct rate_server *server)
 {
-	char priorities[512], trust[128];
-	int error;
+	int error = gnutls_certificate_allocate_credentials(&ceiling->credentials);
 
-	ceiling->tickets = strcmp(kind, "resumed") == 0;
-	ceiling->mutual = strcmp(kind, "mutual") == 0;
-	priorities_write(priorities, sizeof(priorities), server->tls, server->cipher,
-			 strcmp(kind, "post-quantum") == 0 ? GROUP_POST_QUANTUM : GROUP_CLASSICAL);
-	error = gnutls_certificate_allocate_credentials(&ceiling->credentials);
 	if (error == 0)
 		error = gnutls_certificate_set_x509_key_file(
 		    ceiling->credentials, server->certificate, server->key, GNUTLS_X509_FMT_PEM);
 	if (error == 0)
-		error = gnutls_priority_init(&ceiling->priorities, priorities, NULL);
+		error = gnutls_priority_init(&ceiling->priorities, server->priorities, NULL);
 	if (error == 0)
 		error = gnutls_session_ticket_key_generate(&ceiling->ticket_key);
 	if (error < 0)
 		die("cannot load \"%s\", \"%s\", \"%s\": %s", server->certificate, server->key,
-		    priorities, gnutls_strerror(error));
-	snprintf(trust, sizeof(trust), "%s/trust.pem", server->daemon.directory);
-	if (ceiling->mutual && gnutls_certificate_set_x509_trust_file(ceiling->credentials, trust,
-								      GNUTLS_X509_FMT_PEM) < 1)
-		die("cannot load \"%s\"", trust);
+		    server->priorities, gnutls_strerror(error));
+	if (server->trust && gnutls_certificate_set_x509_trust_file(
+				 ceiling->credentials, server->trust, GNUTLS_X509_FMT_PEM) < 1)
+		die("cannot load \"%s\"", server->trust);
 	ceiling->epoll = epoll_create1(EPOLL_CLOEXEC);
 }
 
-static void serve_gnutls(const struct server *server, const char *kind, int listener, int control)
+static void serve_gnutls(const struct rate_server *server)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-	struct epoll_event told = {.events = EPOLLIN, .data.ptr = &tally};
-	struct ceiling ceiling = {.epoll = -1};
+	struct epoll_event told = {.events = EPOLLIN, .data.ptr = tally};
+	struct ceiling ceiling = {.server = server, .epoll = -1};
 
-	ceiling_prepare(&ceiling, server, kind);
-	if (epoll_ctl(ceiling.epoll, EPOLL_CTL_ADD, listener, &event) < 0 ||
-	    epoll_ctl(ceiling.epoll, EPOLL_CTL_ADD, control, &told) < 0)
+	ceiling_prepare(&ceiling, server);
+	if (epoll_ctl(ceiling.epoll, EPOLL_CTL_ADD, server->listener, &event) < 0 ||
+	    (tally && epoll_ctl(ceiling.epoll, EPOLL_CTL_ADD, server->control, &told) < 0))
 		die("epoll: %s", strerror(errno));
 	for (;;) {
 		struct epoll_event events[64];
 		int fd, count = epoll_wait(ceiling.epoll, events, 64, -1);
 
 		for (int i = 0; i < count; i++)
-			if (events[i].data.ptr == &tally)
-				control_follow(control);
-			else if (events[i].data.ptr)
-				connection_move(&ceiling, events[i].data.ptr);
-			else
-				while ((fd = accept_connection(listener)) >= 0)
+			if (!events[i].data.ptr)
+				while ((fd = accept_connection(server->listener)) >= 0)
 					connection_new(&ceiling, fd);
+			else if (events[i].data.ptr == tally)
+				control_follow(server->control);
+			else
+				connection_move(&ceiling, events[i].data.ptr);
 	}
 }
 
-void rate_server_run(const struct server *server, const char *by, const char *kind, int listener,
-		     int control)
+void rate_server_run(const struct rate_server *server)
 {
-	if (strcmp(by, "listen") == 0)
-		serve_listen(server, kind, listener, control);
-	if (fcntl(listener, F_SETFL, O_NONBLOCK) < 0)
+	static struct tally counted;
+
+	tally = server->control >= 0 ? &counted : NULL;
+	if (strcmp(server->by, "listen") == 0)
+		serve_listen(server);
+	if (fcntl(server->listener, F_SETFL, O_NONBLOCK) < 0)
 		die("fcntl: %s", strerror(errno));
-	if (strcmp(by, "handshake") == 0)
-		serve_handshake(server, kind, listener, control);
-	serve_gnutls(server, kind, listener, control);
+	if (strcmp(server->by, "handshake") == 0)
+		serve_handshake(server);
+	serve_gnutls(server);
 	abort();
 }

@@ -51,9 +51,13 @@ void tally_add(struct tally *tally, const struct handshake *handshake, double be
 	    [TALLY_SIGNER] = HANDSHAKE_KEY_TIME_SIGNER_US,
 	    [TALLY_KEYS] = HANDSHAKE_KEY_TIME_KEYS_US,
 	};
-	double total = number(handshake, HANDSHAKE_KEY_HANDSHAKE_US);
-	const char *resumed = handshake_result(handshake, HANDSHAKE_KEY_RESUMED, 0);
+	const char *resumed;
+	double total;
 
+	if (!tally)
+		return;
+	total = number(handshake, HANDSHAKE_KEY_HANDSHAKE_US);
+	resumed = handshake_result(handshake, HANDSHAKE_KEY_RESUMED, 0);
 	if (handshake_outcome(handshake) != HANDSHAKE_ESTABLISHED) {
 		tally_fail(tally, handshake_error(handshake));
 		return;
@@ -82,6 +86,8 @@ void tally_add(struct tally *tally, const struct handshake *handshake, double be
 
 void tally_add_own(struct tally *tally, double total, double computation, int resumed)
 {
+	if (!tally)
+		return;
 	tally_time(tally, TALLY_TOTAL, total);
 	tally_time(tally, TALLY_COMPUTATION, computation);
 	/* What is not its own computation: the peer, and others' turns. */
@@ -92,6 +98,8 @@ void tally_add_own(struct tally *tally, double total, double computation, int re
 
 void tally_fail(struct tally *tally, const char *sentence)
 {
+	if (!tally)
+		return;
 	tally->failed++;
 	if (!tally->error[0])
 		snprintf(tally->error, sizeof(tally->error), "%s", sentence);

@@ -20,6 +20,7 @@ enum tally_time {
 	TALLY_COUNT,
 };
 
+/* Whatever is to be added to NULL is not counted. */
 struct tally {
 	uint64_t established, failed, resumed;
 	struct samples times[TALLY_COUNT]; /* microseconds */

@@ -13,6 +13,7 @@
 #include "live.h"
 #include "machine.h"
 #include "perf.h"
+#include "rate-server.h"
 #include "reach.h"
 #include "server.h"
 
@@ -183,22 +184,20 @@ static void case_run(struct measurement *measurement, struct rate_case *which, u
 static void cases_make(struct measurement *measurement, const char *const *by, unsigned by_count)
 {
 	const struct rate_options *options = measurement->options;
-	size_t count = (size_t)by_count * options->kind_count * options->at_once_count;
-	struct rate_case *next = calloc(count, sizeof(*next));
+	size_t most = (size_t)by_count * options->kind_count * options->at_once_count;
+	struct rate_case *next = calloc(most, sizeof(*next));
 
 	if (!next)
 		die("out of memory");
 	measurement->cases = next;
-	measurement->case_count = count;
+	measurement->case_count = 0;
 	for (unsigned k = 0; k < options->kind_count; k++)
 		for (unsigned a = 0; a < options->at_once_count; a++)
 			for (unsigned b = 0; b < by_count; b++) {
 				/* Safe early data needs a memory of what was taken, which GnuTLS
 				 * leaves to the program: there is nothing to compare with. */
-				if (options->kinds[k]->early_data && by[b] == rate_ways[0]) {
-					measurement->case_count--;
+				if (options->kinds[k]->early_data && by[b] == rate_ways[0])
 					continue;
-				}
 				*next = (struct rate_case){.by = by[b],
 							   .kind = options->kinds[k],
 							   .at_once = options->at_once[a]};
@@ -206,6 +205,7 @@ static void cases_make(struct measurement *measurement, const char *const *by, u
 				if (!next->runs)
 					die("out of memory");
 				next++;
+				measurement->case_count++;
 			}
 }
 

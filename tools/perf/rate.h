@@ -11,9 +11,7 @@
 #include "cpu.h"
 #include "load.h"
 
-enum { RATE_LIST_MAX = 8, RATE_RUNS_MAX = 101, RATE_WAYS = 3 };
-/* Who performs the server's handshakes, GnuTLS in one process first, NULL behind them. */
-extern const char *const rate_ways[RATE_WAYS + 1];
+enum { RATE_LIST_MAX = 8, RATE_RUNS_MAX = 101 };
 
 struct rate_kind {
 	const char *name;

@@ -22,7 +22,9 @@
 #include "cpu.h"
 #include "ending.h"
 #include "machine.h"
+#include "rate-server.h"
 #include "rate.h"
+#include "tcp.h"
 #include "throughput.h"
 #include "values.h"
 
@@ -43,27 +45,6 @@ void priorities_write(char *text, size_t size, const char *tls, const char *ciph
 		 "NONE:+VERS-TLS%s:+%s:+AEAD:+ECDHE-ECDSA:+ECDHE-RSA:+GROUP-%s:+SIGN-ALL:"
 		 "+CTYPE-X509:%%SERVER_PRECEDENCE",
 		 tls, cipher, group);
-}
-
-int server_socket(const char *host, unsigned *ret_port)
-{
-	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
-				       .ai_flags = AI_PASSIVE | AI_NUMERICHOST};
-	struct sockaddr_in6 bound = {.sin6_port = 0};
-	socklen_t size = sizeof(bound);
-	struct addrinfo *found = NULL;
-	int fd = -1;
-
-	if (getaddrinfo(host, "0", &hints, &found) != 0 || !found)
-		die("cannot listen on \"%s\"", host);
-	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, 4096) < 0 ||
-	    getsockname(fd, (struct sockaddr *)&bound, &size) < 0)
-		die("cannot listen on \"%s\": %s", host, strerror(errno));
-	freeaddrinfo(found);
-	/* Both families have the port at the same place. */
-	*ret_port = ntohs(bound.sin6_port);
-	return fd;
 }
 
 static json_t *refuse(const char *sentence)
@@ -125,6 +106,30 @@ static void served_end(struct served *served)
 	*served = (struct served){.pid = -1};
 }
 
+/* Serves until its parent is gone: what is measured runs in a process of its own. */
+static void serve_rate(const struct server *server, const char *by, const struct rate_kind *kind,
+		       int listener, int control)
+{
+	char priorities[512], trust[128];
+	const struct rate_server rate = {
+	    .by = by,
+	    .listener = listener,
+	    .control = control,
+	    .socket = server->socket,
+	    .profile = kind->name,
+	    .certificate = server->certificate,
+	    .key = server->key,
+	    .priorities = priorities,
+	    .trust = kind->mutual ? trust : NULL,
+	    .tickets = kind->resume,
+	};
+
+	priorities_write(priorities, sizeof(priorities), server->tls, server->cipher,
+			 kind->post_quantum ? GROUP_POST_QUANTUM : GROUP_CLASSICAL);
+	snprintf(trust, sizeof(trust), "%s/trust.pem", server->daemon.directory);
+	rate_server_run(&rate);
+}
+
 static json_t *follow_rate(struct server *server, struct served *served, const json_t *question)
 {
 	const char *by = word_of(question, "by", rate_ways);
@@ -136,7 +141,7 @@ static json_t *follow_rate(struct server *server, struct served *served, const j
 	if (!by || !kind || !server->socket)
 		return refuse("it does not know this kind of handshake");
 	served_end(served);
-	listener = server_socket(server->host, &port);
+	listener = tcp_listen(server->host, &port);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return refuse(strerror(errno));
 	served->pid = fork();
@@ -146,7 +151,7 @@ static json_t *follow_rate(struct server *server, struct served *served, const j
 		signal(SIGTERM, SIG_DFL);
 		close(pair[0]);
 		close(server->link->fd);
-		rate_server_run(server, by, kind->name, listener, pair[1]);
+		serve_rate(server, by, kind, listener, pair[1]);
 	}
 	close(pair[1]);
 	close(listener);
@@ -177,7 +182,7 @@ static json_t *follow_throughput(struct server *server, struct served *served,
 	while (throughput_paths[which] != path)
 		which++;
 	served_end(served);
-	listener = server_socket(server->host, &port);
+	listener = tcp_listen(server->host, &port);
 	counters = machine_tls_counters();
 	throughput_serve(server, which, strcmp(direction, "up") == 0, (uint64_t)size,
 			 (unsigned)count, listener, &served->streams);

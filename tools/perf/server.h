@@ -15,7 +15,6 @@ struct server {
 	struct link *link;
 	struct own_daemon daemon;
 	const char *socket;      /* the daemon's */
-	const char *profile;     /* NULL: that of the kind */
 	const char *certificate; /* for GnuTLS in one process; "": there is none */
 	const char *key;
 	char tls[8], cipher[32];
@@ -29,14 +28,6 @@ void server_run(struct link *link, const char *host);
 void server_listen(const char *address) __attribute__((noreturn));
 /* The same in a child of this process, at the other end of a pair. */
 pid_t server_start(struct link *ret_link);
-
-/* A listening socket on the host and a free port; ends this process where it cannot. */
-int server_socket(const char *host, unsigned *ret_port);
-
-/* The child that serves handshakes on the listener: by "gnutls", "listen" or "handshake". Through control it
- * is told 'b' (begin anew to count) and 'e' (tell what was counted, a line of JSON). */
-void rate_server_run(const struct server *server, const char *by, const char *kind, int listener,
-		     int control) __attribute__((noreturn));
 
 /* GnuTLS's priorities of both ends: one version, cipher and group, so that a handshake has those or fails. */
 void priorities_write(char *text, size_t size, const char *tls, const char *cipher,
