@@ -99,7 +99,8 @@ int config_value_user(struct config_reader *reader, const char *name, uid_t *ret
 	error = getpwnam_r(name, &entry, buffer, sizeof(buffer), &found);
 	if (!found && number_read(name, UINT_MAX - 1, &number)) {
 		error = getpwuid_r((uid_t)number, &entry, buffer, sizeof(buffer), &found);
-		if (!found) { // A number needs no entry: containers have users without one.
+		/* A number needs no entry: containers have users without one. */
+		if (!found && (!error || error == ENOENT)) {
 			*ret_uid = (uid_t)number;
 			*ret_gid = (gid_t)number;
 			return 0;

@@ -150,13 +150,16 @@ static int secrets_fit(struct supervisor *supervisor, const struct config *confi
 				       problem);
 }
 
-/* To the workers that stay. */
-static void store_give_back(struct supervisor *supervisor)
+/* After a refusal, to the workers that stay: what secrets_fit() has changed. */
+static void secrets_give_back(struct supervisor *supervisor)
 {
 	const struct config *config =
 	    supervisor->generations ? supervisor->generations->loaded->config : NULL;
 	struct problem problem = {""};
 
+	if (config && secrets_change(supervisor->secrets, config->state_directory,
+				     config->ticket_rotation_s, &problem) < 0)
+		log_error("%s", problem.text);
 	if (config && supervisor->store_directory &&
 	    shared_store_give(supervisor->store_directory, config->uid, config->gid, &problem) < 0)
 		log_error("%s", problem.text);
@@ -224,7 +227,7 @@ static int generation_begin(struct supervisor *supervisor, struct loaded *loaded
 	if (r < 0) {
 		generation_free(generation);
 		surroundings_undo(supervisor, &made);
-		store_give_back(supervisor);
+		secrets_give_back(supervisor);
 		return -1;
 	}
 	supervisor->last_generation++;

@@ -141,8 +141,10 @@ static int64_t secrets_tend(struct supervisor *supervisor, int64_t now)
 	struct problem problem = {""};
 
 	if (secrets_rotate_due(supervisor->secrets) == 0 &&
-	    secrets_rotate(supervisor->secrets, &problem) < 0)
+	    secrets_rotate(supervisor->secrets, &problem) < 0) {
 		log_error("%s", problem.text);
+		return now + 10000; /* it may pass: no randomness, a full disk */
+	}
 	return now + 1000 * secrets_rotate_due(supervisor->secrets);
 }
 

@@ -54,6 +54,7 @@ static int stale_remove(const struct sockaddr_un *address, struct problem *probl
 {
 	_cleanup_close_ int fd = -1;
 	struct stat status;
+	int error = 0;
 
 	if (lstat(address->sun_path, &status) < 0) {
 		if (errno == ENOENT)
@@ -69,12 +70,18 @@ static int stale_remove(const struct sockaddr_un *address, struct problem *probl
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return problem_set(problem, "cannot make a socket: %s", strerror(errno));
-	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-	    errno != ECONNREFUSED)
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
+		error = errno;
+	/* A full queue, or a socket of another type: somebody is there all the same. */
+	if (error == 0 || error == EAGAIN || error == EPROTOTYPE)
 		return problem_set(problem,
 				   "somebody answers on the socket \"%s\": another handshaked is "
 				   "running; stop it, or set another \"socket\" in [daemon]",
 				   address->sun_path);
+	if (error != ECONNREFUSED)
+		return problem_set(problem,
+				   "cannot tell whether somebody answers on the socket \"%s\": %s",
+				   address->sun_path, strerror(error));
 	if (unlink(address->sun_path) < 0 && errno != ENOENT)
 		return problem_set(
 		    problem, "cannot remove the socket \"%s\" that an earlier daemon left: %s",
