@@ -70,12 +70,10 @@ static int pair_keep(struct pair *pair, const struct certificates *chain, struct
 
 static int pair_take(struct pair *pair, const struct certificates *chain,
 		     const struct config_certificate *config, const struct trust *trust,
-		     struct signer *signer, struct problem *problem)
+		     struct problem *problem)
 {
 	char name[256];
 
-	if (signer_key_load(signer, config->private_key, config->pin_file, &pair->key, problem) < 0)
-		return -1;
 	if (!signer_key_matches(pair->key, chain->items[0]))
 		return problem_set(problem,
 				   "private-key \"%s\" is not the key of certificate \"%s\" (%s)",
@@ -86,18 +84,40 @@ static int pair_take(struct pair *pair, const struct certificates *chain,
 	return pair_keep(pair, chain, problem);
 }
 
-static int pair_read(struct credentials *credentials, const struct config_certificate *config,
-		     const struct trust *trust, struct signer *signer, struct problem *problem)
+// The signer loads the key of the next pair, if there is one, while this process is busy with the one before.
+static int pair_begin(struct credentials *credentials, const struct certificate_list *list,
+		      struct signer *signer, struct problem *problem)
 {
-	struct pair *pair = &credentials->pairs[credentials->pair_count++];
+	unsigned next = credentials->pair_count;
+	const struct config_certificate *config;
+
+	if (next == list->count)
+		return 0;
+	config = &list->items[next];
+	if (signer_key_begin(signer, config->private_key, config->pin_file,
+			     &credentials->pairs[next].key, problem) < 0)
+		return -1;
+	credentials->pair_count++;
+	return 0;
+}
+
+static int pair_read(struct credentials *credentials, unsigned number,
+		     const struct certificate_list *list, const struct trust *trust,
+		     struct signer *signer, struct problem *problem)
+{
+	const struct config_certificate *config = &list->items[number];
+	struct pair *pair = &credentials->pairs[number];
 	struct certificates chain;
 	int r;
 
 	if (certificate_chain_read(config->certificate, &chain, problem) < 0)
 		return -1;
-	r = pair_take(pair, &chain, config, trust, signer, problem);
-	if (r == 0 &&
-	    server_names_add(credentials->names, chain.items[0], credentials->pair_count - 1) < 0)
+	r = signer_key_finish(pair->key, problem);
+	if (r == 0)
+		r = pair_begin(credentials, list, signer, problem);
+	if (r == 0)
+		r = pair_take(pair, &chain, config, trust, problem);
+	if (r == 0 && server_names_add(credentials->names, chain.items[0], number) < 0)
 		r = problem_set(problem, "out of memory");
 	certificates_done(&chain);
 	return r;
@@ -120,8 +140,10 @@ static int pairs_read(struct credentials *credentials, const struct certificate_
 	credentials->names = server_names_new();
 	if (!credentials->pairs || !credentials->names)
 		return problem_set(problem, "out of memory");
+	if (pair_begin(credentials, list, signer, problem) < 0)
+		return -1;
 	for (unsigned i = 0; i < list->count; i++)
-		if (pair_read(credentials, &list->items[i], trust, signer, problem) < 0)
+		if (pair_read(credentials, i, list, trust, signer, problem) < 0)
 			return -1;
 	return server_names_finish(credentials->names) < 0 ? problem_set(problem, "out of memory")
 							   : 0;

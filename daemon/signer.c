@@ -40,6 +40,7 @@ struct signer {
 	int own;                  /* a worker's socket for the supervisor itself; -1 */
 	struct signer_key **keys; /* by number; NULL: freed */
 	unsigned key_count, loaded;
+	const struct signer_key *begun; /* whose report is still to come */
 	bool sealed;
 	bool lends; /* keys may come with requests of the kernel */
 	uint32_t last_lent;
@@ -173,17 +174,22 @@ static void process_end(struct signer *signer)
 
 /* ---- Orders -------------------------------------------------------------------------------- */
 
-/* Sends the order and waits for the report. Without one its verdict is SIGNER_GOOD, and the result -1. */
-static int ask_within(struct signer *signer, const struct signer_order *order, int milliseconds,
-		      struct signer_report *report, struct problem *problem)
+static int tell_ended(struct problem *problem)
+{
+	return problem_set(problem, "the signer ended: the line before this one says why, or"
+				    " a token's module made it");
+}
+
+/* Without a report its verdict is SIGNER_GOOD, and the result -1. */
+static int report_await(struct signer *signer, int milliseconds, struct signer_report *report,
+			struct problem *problem)
 {
 	struct pollfd polled = {.fd = signer->control, .events = POLLIN};
 	int64_t deadline = now_ms() + milliseconds;
-	int r = signer_order_send(signer->control, order, -1);
 	ssize_t got = -1;
 
 	report->verdict = SIGNER_GOOD;
-	while (r == 0 && got < 0) {
+	while (got < 0) {
 		int64_t left = deadline - now_ms();
 
 		if (left <= 0)
@@ -196,9 +202,7 @@ static int ask_within(struct signer *signer, const struct signer_order *order, i
 			break;
 	}
 	if (got != sizeof(*report))
-		return problem_set(problem,
-				   "the signer ended: the line before this one says why, or"
-				   " a token's module made it");
+		return tell_ended(problem);
 	report->problem.text[sizeof(report->problem.text) - 1] = '\0';
 	if (report->verdict == SIGNER_GOOD && report->public_size <= sizeof(report->public_key))
 		return 0;
@@ -206,14 +210,17 @@ static int ask_within(struct signer *signer, const struct signer_order *order, i
 			   report->problem.text[0] ? report->problem.text : "the signer refused");
 }
 
-static int ask(struct signer *signer, const struct signer_order *order,
+/* Sends the order and waits for the report. */
+static int ask(struct signer *signer, const struct signer_order *order, int milliseconds,
 	       struct signer_report *report, struct problem *problem)
 {
-	return ask_within(signer, order, LOAD_MS, report, problem);
+	report->verdict = SIGNER_GOOD;
+	if (signer_order_send(signer->control, order, -1) < 0)
+		return tell_ended(problem);
+	return report_await(signer, milliseconds, report, problem);
 }
 
-static int key_ask(struct signer *signer, const struct signer_key *key,
-		   struct signer_report *report, struct problem *problem)
+static int key_order(struct signer *signer, const struct signer_key *key, struct problem *problem)
 {
 	static struct signer_order order;
 
@@ -225,7 +232,7 @@ static int key_ask(struct signer *signer, const struct signer_key *key,
 	order.number = key->number;
 	snprintf(order.source, sizeof(order.source), "%s", key->source);
 	snprintf(order.pin_file, sizeof(order.pin_file), "%s", key->pin_file);
-	return ask(signer, &order, report, problem);
+	return signer_order_send(signer->control, &order, -1) < 0 ? tell_ended(problem) : 0;
 }
 
 static int key_register(struct signer *signer, struct signer_key *key)
@@ -248,26 +255,57 @@ static int key_register(struct signer *signer, struct signer_key *key)
 
 void signer_forget(struct signer *signer, const struct signer_key *key)
 {
+	static struct signer_report report;
+
+	if (signer->begun == key) {
+		signer->begun = NULL;
+		report_await(signer, LOAD_MS, &report, &(struct problem){""});
+	}
 	signer->keys[key->number] = NULL;
 	signer->loaded--;
 }
 
-int signer_key_load(struct signer *signer, const char *source, const char *pin_file,
-		    struct signer_key **ret_key, struct problem *problem)
+int signer_key_begin(struct signer *signer, const char *source, const char *pin_file,
+		     struct signer_key **ret_key, struct problem *problem)
 {
-	static struct signer_report report;
 	struct signer_key *key;
 
 	if (!signer->child.pid && process_start(signer, problem) < 0)
 		return -1;
 	key = signer_key_new(source, pin_file ? pin_file : "");
 	if (!key || key_register(signer, key) < 0) {
-		signer_key_free(key);
-		return problem_set(problem, "out of memory");
+		problem_set(problem, "out of memory");
+	} else if (key_order(signer, key, problem) == 0) {
+		signer->begun = key;
+		*ret_key = key;
+		return 0;
 	}
-	if (key_ask(signer, key, &report, problem) < 0 ||
+	signer_key_free(key);
+	return -1;
+}
+
+int signer_key_finish(struct signer_key *key, struct problem *problem)
+{
+	static struct signer_report report;
+	struct signer *signer = key->signer;
+
+	signer->begun = NULL;
+	if (report_await(signer, LOAD_MS, &report, problem) < 0 ||
 	    signer_key_learn(key, &report, problem) < 0) {
 		signer->refused = signer->refused || report.verdict == SIGNER_PIN_WRONG;
+		return -1;
+	}
+	return 0;
+}
+
+int signer_key_load(struct signer *signer, const char *source, const char *pin_file,
+		    struct signer_key **ret_key, struct problem *problem)
+{
+	struct signer_key *key;
+
+	if (signer_key_begin(signer, source, pin_file, &key, problem) < 0)
+		return -1;
+	if (signer_key_finish(key, problem) < 0) {
 		signer_key_free(key);
 		return -1;
 	}
@@ -320,7 +358,7 @@ int signer_lend(struct signer *signer, const void *key, size_t size, struct sign
 	order.number = SIGNER_LENT_FIRST | ++signer->last_lent;
 	order.size = (uint32_t)size;
 	memcpy(order.key, key, size);
-	r = ask_within(signer, &order, LEND_MS, &report, problem);
+	r = ask(signer, &order, LEND_MS, &report, problem);
 	explicit_bzero(&order, sizeof(order));
 	if (r < 0 && report.verdict == SIGNER_GOOD) {
 		/* It has not answered; a late answer would be taken for that to another question. */
@@ -441,7 +479,7 @@ int signer_seal(struct signer *signer, struct problem *problem)
 	}
 	if (!signer->child.pid && process_start(signer, problem) < 0)
 		return -1;
-	if (ask(signer, &order, &report, problem) < 0)
+	if (ask(signer, &order, LOAD_MS, &report, problem) < 0)
 		return -1;
 	signer->sealed = true;
 	if (tokens_try(signer, problem) < 0)
@@ -462,7 +500,9 @@ static int restart(struct signer *signer, struct problem *problem)
 
 		if (!key)
 			continue;
-		if (key_ask(signer, key, &report, problem) < 0) {
+		if (key_order(signer, key, problem) < 0)
+			return -1;
+		if (report_await(signer, LOAD_MS, &report, problem) < 0) {
 			signer->refused = report.verdict == SIGNER_PIN_WRONG;
 			return -1;
 		}

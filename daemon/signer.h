@@ -27,6 +27,12 @@ void signer_free(struct signer *signer);
  * new object, to be freed after every handle of it, or -1 and a sentence. */
 int signer_key_load(struct signer *signer, const char *source, const char *pin_file,
 		    struct signer_key **ret_key, struct problem *problem);
+/* The same in two steps, so that the caller's work goes on beside the signer's; one key at a time, and
+ * nothing else is asked of the signer in between. finish: 0, or -1 and a sentence; the key is freed by the caller, as
+ * also one that is begun only. */
+int signer_key_begin(struct signer *signer, const char *source, const char *pin_file,
+		     struct signer_key **ret_key, struct problem *problem);
+int signer_key_finish(struct signer_key *key, struct problem *problem);
 void signer_key_free(struct signer_key *key);
 /* 1 if the certificate is that of the key. */
 int signer_key_matches(const struct signer_key *key, gnutls_x509_crt_t certificate);

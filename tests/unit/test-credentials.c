@@ -422,6 +422,42 @@ static void refuses_what_does_not_belong_together(void **state)
 	assert_says(refusal(PAIR("wrong.pem", "other.key")), "number 2 (\"CN=root\")");
 }
 
+#define THREE(certificate, key)                                  \
+	PAIR("ecdsa.pem", "ecdsa.key")                           \
+	"certificate = " certificate "\nprivate-key = " key "\n" \
+	"certificate = wildcard.pem\nprivate-key = wildcard.key\n"
+
+// The signer loads the third pair's key while the second is judged.
+static void refuses_one_pair_among_others(void **state)
+{
+	(void)state;
+	assert_says(refusal(THREE("absent.pem", "other.key")), "absent.pem\" cannot be opened");
+	assert_says(refusal(THREE("other.pem", "absent.key")), "absent.key\" cannot be opened");
+	assert_says(refusal(THREE("other.pem", "rsa.key")), "is not the key of certificate");
+	loaded_free(load(THREE("other.pem", "other.key")));
+}
+
+static void each_key_gets_its_own_report(void **state)
+{
+	struct problem problem = {};
+	struct signer_key *key;
+	struct signer *signer;
+
+	(void)state;
+	assert_int_equal(signer_new(NULL, &signer, &problem), 0);
+	assert_int_equal(signer_key_begin(signer, pki_path("rsa.key"), NULL, &key, &problem), 0);
+	signer_key_free(key); // its report is still to come
+	assert_int_equal(signer_key_begin(signer, pki_path("absent.key"), NULL, &key, &problem), 0);
+	assert_int_equal(signer_key_finish(key, &problem), -1);
+	assert_says(problem.text, "absent.key");
+	signer_key_free(key);
+	assert_int_equal(signer_key_begin(signer, pki_path("other.key"), NULL, &key, &problem), 0);
+	assert_int_equal(signer_key_finish(key, &problem), 0);
+	assert_true(signer_key_matches(key, other->certificate));
+	signer_key_free(key);
+	signer_free(signer);
+}
+
 static void refuses_files_that_are_not_what_they_should_be(void **state)
 {
 	char *text = pki_text_of_certificate(other), half[4096];
@@ -546,6 +582,8 @@ int main(void)
 	    cmocka_unit_test(takes_the_first_cipher_of_the_side_that_decides),
 	    cmocka_unit_test(refuses_a_key_that_others_can_use),
 	    cmocka_unit_test(refuses_what_does_not_belong_together),
+	    cmocka_unit_test(refuses_one_pair_among_others),
+	    cmocka_unit_test(each_key_gets_its_own_report),
 	    cmocka_unit_test(refuses_files_that_are_not_what_they_should_be),
 	    cmocka_unit_test(refuses_a_key_with_a_passphrase),
 	    cmocka_unit_test(refuses_a_weak_key),
