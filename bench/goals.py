@@ -106,13 +106,15 @@ def proof(figures):
 def calls(figures):
     by_size = {size: figures.ratios("per_gb", "system-calls", "guest", SERVE, NGINX, size)
                for size in big_sizes(figures, "system-calls")}
-    size = max(by_size)
-    counts = figures.of("system-calls", "guest", SERVE, size)[-1]["calls"]
-    most = sorted(counts.items(), key=lambda item: -item[1])[:6]
+    size = max(by_size, key=lambda size: statistics.median(by_size[size]))
+    counts = {name: figures.of("system-calls", "guest", name, size)[-1]["calls"] for name in (SERVE, NGINX)}
+    most = {name: sorted(calls.items(), key=lambda item: -item[1])[:7] for name, calls in counts.items()}
     yield Goal("system calls for each GB, against nginx with kernel TLS", "at most 1",
                "; ".join(f"{size_name(size)}: {spread(values)}" for size, values in by_size.items()),
                all(statistics.median(values) <= 1 for values in by_size.values()),
-               f"for one file of {size_name(size)}: " + ", ".join(f"{name} {count}" for name, count in most))
+               f"one connection's calls with files of {size_name(size)}: " +
+               "; ".join(f"{name}: {', '.join(f'{call} {count}' for call, count in calls)}"
+                         for name, calls in most.items()))
 
 
 def cost(figures):
@@ -148,7 +150,7 @@ def memory(figures):
                statistics.median(under_way) < 24, listed(figures.parts("parts_kib", "memory", "machine", "hello")))
     established = figures.values("kib", "memory", "guest", "established")
     yield Goal("memory for each established connection, kernel records", "0", spread(established) + " KiB",
-               abs(statistics.median(established)) < 0.1,
+               statistics.median(established) < 0.1,
                listed(figures.parts("parts_kib", "memory", "guest", "established")))
 
 
