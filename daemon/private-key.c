@@ -102,7 +102,6 @@ static int file_import(struct private_key *key, const struct file *file, const c
 		       struct signer_report *report)
 {
 	gnutls_x509_privkey_t x509;
-
 	int error;
 
 	if (gnutls_x509_privkey_init(&x509) < 0)

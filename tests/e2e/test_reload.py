@@ -114,6 +114,30 @@ def test_broken_configuration_is_refused_with_its_reason_and_the_old_stays(what,
     assert served(one, pki) == "ecdsa"
 
 
+def contents(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
+
+
+def test_a_refused_reload_leaves_the_secrets_where_they_were(make_daemon, pki, records, tmp_path):
+    tmp_path.chmod(0o700)
+    own, other = tmp_path / "own", tmp_path / "other"
+    one = make_daemon({"web": daemon_module.profile(pki, records)},
+                      {"state-directory": own, "ticket-key-rotation-s": 2})
+    text = one.config.read_text()
+    for was, will_be in ((str(own), str(other)), ("rotation-s = 2", "rotation-s = 3600"),
+                         (f"records = {records}", "records = auto")):
+        assert was in text
+        text = text.replace(was, will_be)
+    # Refused by what comes after the secrets: a keyring that is not there.
+    one.write(text + "[kernel]\nnfsd = web\nlink-keyring = handshake-test-absent\n")
+    one.new_log()
+    assert not one.reload()
+    assert "handshake-test-absent" in one.new_log()
+    kept, strange = contents(own), contents(other)
+    wait_until(lambda: contents(own) != kept, what="the next rotation, in the old place")
+    assert contents(other) == strange
+
+
 def test_reload_lets_what_is_under_way_finish_under_the_old_configuration(one, pki, records):
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(library.Client(one.socket))
