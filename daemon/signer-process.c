@@ -342,10 +342,12 @@ static void seal(struct signer_report *report)
 		log_debug("RSA and ECDSA keys of files sign by OpenSSL's libcrypto");
 }
 
-static int report_send(const struct signer_report *report)
+static int report_send(const struct signer_order *order, struct signer_report *report)
 {
 	ssize_t sent;
 
+	report->command = order->command;
+	report->number = order->number;
 	do
 		sent = send(signer.control, report, sizeof(*report), MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);
@@ -366,17 +368,17 @@ static int order_follow(struct signer_order *order, int fd)
 		return 0;
 	case SIGNER_LOAD:
 		key_load(order, &report);
-		return report_send(&report);
+		return report_send(order, &report);
 	case SIGNER_LEND:
 		key_lend(order, &report);
 		explicit_bzero(order->key, sizeof(order->key));
-		return report_send(&report);
+		return report_send(order, &report);
 	case SIGNER_FORGET:
 		key_forget(order->number);
 		return 0;
 	case SIGNER_SEAL:
 		seal(&report);
-		return report_send(&report);
+		return report_send(order, &report);
 	case SIGNER_CONNECT:
 		if (fd >= 0)
 			client_begin(fd);

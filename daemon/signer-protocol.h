@@ -53,6 +53,8 @@ enum signer_verdict {
 };
 
 struct signer_report {
+	uint32_t command,
+	    number; /* the order's: one that nobody waits for any more is known by them */
 	uint32_t verdict;
 	/* Of a key: */
 	uint32_t algorithm;         /* gnutls_pk_algorithm_t */

@@ -40,7 +40,6 @@ struct signer {
 	int own;                  /* a worker's socket for the supervisor itself; -1 */
 	struct signer_key **keys; /* by number; NULL: freed */
 	unsigned key_count, loaded;
-	const struct signer_key *begun; /* whose report is still to come */
 	bool sealed;
 	bool lends; /* keys may come with requests of the kernel */
 	uint32_t last_lent;
@@ -180,16 +179,17 @@ static int tell_ended(struct problem *problem)
 				    " a token's module made it");
 }
 
-/* Without a report its verdict is SIGNER_GOOD, and the result -1. */
-static int report_await(struct signer *signer, int milliseconds, struct signer_report *report,
-			struct problem *problem)
+/* The report to that order; one to an order before it, which was given up, is passed over. Without a report its
+ * verdict is SIGNER_GOOD, and the result -1. */
+static int report_await(struct signer *signer, enum signer_command command, uint32_t number,
+			int milliseconds, struct signer_report *report, struct problem *problem)
 {
 	struct pollfd polled = {.fd = signer->control, .events = POLLIN};
 	int64_t deadline = now_ms() + milliseconds;
 	ssize_t got = -1;
 
-	report->verdict = SIGNER_GOOD;
 	while (got < 0) {
+		report->verdict = SIGNER_GOOD;
 		int64_t left = deadline - now_ms();
 
 		if (left <= 0)
@@ -200,6 +200,9 @@ static int report_await(struct signer *signer, int milliseconds, struct signer_r
 		got = recv(signer->control, report, sizeof(*report), MSG_DONTWAIT);
 		if (got < 0 && errno != EAGAIN && errno != EINTR)
 			break;
+		if (got == sizeof(*report) &&
+		    (report->command != command || report->number != number))
+			got = -1;
 	}
 	if (got != sizeof(*report))
 		return tell_ended(problem);
@@ -217,7 +220,7 @@ static int ask(struct signer *signer, const struct signer_order *order, int mill
 	report->verdict = SIGNER_GOOD;
 	if (signer_order_send(signer->control, order, -1) < 0)
 		return tell_ended(problem);
-	return report_await(signer, milliseconds, report, problem);
+	return report_await(signer, order->command, order->number, milliseconds, report, problem);
 }
 
 static int key_order(struct signer *signer, const struct signer_key *key, struct problem *problem)
@@ -255,12 +258,6 @@ static int key_register(struct signer *signer, struct signer_key *key)
 
 void signer_forget(struct signer *signer, const struct signer_key *key)
 {
-	static struct signer_report report;
-
-	if (signer->begun == key) {
-		signer->begun = NULL;
-		report_await(signer, LOAD_MS, &report, &(struct problem){""});
-	}
 	signer->keys[key->number] = NULL;
 	signer->loaded--;
 }
@@ -276,7 +273,6 @@ int signer_key_begin(struct signer *signer, const char *source, const char *pin_
 	if (!key || key_register(signer, key) < 0) {
 		problem_set(problem, "out of memory");
 	} else if (key_order(signer, key, problem) == 0) {
-		signer->begun = key;
 		*ret_key = key;
 		return 0;
 	}
@@ -289,8 +285,7 @@ int signer_key_finish(struct signer_key *key, struct problem *problem)
 	static struct signer_report report;
 	struct signer *signer = key->signer;
 
-	signer->begun = NULL;
-	if (report_await(signer, LOAD_MS, &report, problem) < 0 ||
+	if (report_await(signer, SIGNER_LOAD, key->number, LOAD_MS, &report, problem) < 0 ||
 	    signer_key_learn(key, &report, problem) < 0) {
 		signer->refused = signer->refused || report.verdict == SIGNER_PIN_WRONG;
 		return -1;
@@ -361,7 +356,7 @@ int signer_lend(struct signer *signer, const void *key, size_t size, struct sign
 	r = ask(signer, &order, LEND_MS, &report, problem);
 	explicit_bzero(&order, sizeof(order));
 	if (r < 0 && report.verdict == SIGNER_GOOD) {
-		/* It has not answered; a late answer would be taken for that to another question. */
+		/* It has not answered: nobody knows whether it has the key. */
 		*ret_retry = true;
 		process_kill(signer);
 	}
@@ -502,7 +497,7 @@ static int restart(struct signer *signer, struct problem *problem)
 			continue;
 		if (key_order(signer, key, problem) < 0)
 			return -1;
-		if (report_await(signer, LOAD_MS, &report, problem) < 0) {
+		if (report_await(signer, SIGNER_LOAD, key->number, LOAD_MS, &report, problem) < 0) {
 			signer->refused = report.verdict == SIGNER_PIN_WRONG;
 			return -1;
 		}

@@ -27,9 +27,9 @@ void signer_free(struct signer *signer);
  * new object, to be freed after every handle of it, or -1 and a sentence. */
 int signer_key_load(struct signer *signer, const char *source, const char *pin_file,
 		    struct signer_key **ret_key, struct problem *problem);
-/* The same in two steps, so that the caller's work goes on beside the signer's; one key at a time, and
- * nothing else is asked of the signer in between. finish: 0, or -1 and a sentence; the key is freed by the caller, as
- * also one that is begun only. */
+/* The same in two steps, so that the caller's work goes on beside the signer's; keys are finished in the order in
+ * which they were begun. finish: 0, or -1 and a sentence; the key is the caller's either way, and may be freed
+ * without it. */
 int signer_key_begin(struct signer *signer, const char *source, const char *pin_file,
 		     struct signer_key **ret_key, struct problem *problem);
 int signer_key_finish(struct signer_key *key, struct problem *problem);
