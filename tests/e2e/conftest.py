@@ -123,6 +123,14 @@ def pytest_runtest_makereport(item, call):
             report.sections.append((f"log of {one.directory}", new[-20000:]))
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Why a test that then passed had to be run once more: nobody else tells."""
+    for report in terminalreporter.stats.get("rerun", []):
+        crash = getattr(report.longrepr, "reprcrash", None)
+        why = f"{crash.path}:{crash.lineno}: {crash.message}" if crash else str(report.longrepr)
+        terminalreporter.write_line(f"RERUN {report.nodeid}: {' '.join(why.split())}")
+
+
 @pytest.fixture(scope="session")
 def build():
     assert (BUILD / "bin" / "handshaked").exists(), f"nothing is built in {BUILD}: run make"
