@@ -322,7 +322,7 @@ def test_doctor_tells_what_the_nic_offers(commands):
     assert "max-version = TLS1.2" in text
 
 
-def test_perf_measures_what_the_nic_makes_and_nothing_else(pair, daemons, commands):
+def test_perf_measures_what_the_nic_makes_and_nothing_else(pair, daemons, commands, covers):
     process = commands[1].start("perf", "throughput", "--server", f"{pair.ends[1].address}:0",
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     served = process.stdout.readline().decode().split()[-1]
@@ -330,19 +330,29 @@ def test_perf_measures_what_the_nic_makes_and_nothing_else(pair, daemons, comman
     def perf(paths, *more):
         return commands[0]("perf", "throughput", "--client", served, "--paths", paths, "--sizes",
                            "256K", "--runs", "1", "--seconds", "200ms", "--warm-up", "50ms",
-                           "--json", "--quiet", *more)
+                           "--quiet", *more)
 
-    told = perf("kernel-sendfile,kernel-zerocopy", "--tls", "1.2")
+    # With zero copy and without, beside each other, by one stream and by several.
+    told = perf("kernel-sendfile,kernel-zerocopy", "--tls", "1.2", "--streams", "1,4", "--json")
     assert told.returncode == 0, told.stderr
     cases = json.loads(told.stdout)["cases"]
-    assert [case["path"] for case in cases] == ["kernel-sendfile", "kernel-zerocopy"]
-    for run, in (case["runs"] for case in cases):
+    assert [(case["path"], case["streams"]) for case in cases] == [
+        (path, streams) for streams in (1, 4) for path in ("kernel-sendfile", "kernel-zerocopy")]
+    for case in cases:
+        run, = case["runs"]
         assert run["bytes"] > 0
-        assert [run["tls-counters"].get(name, 0) for name in ("TlsTxDevice", "TlsTxSw")] == [1, 0]
+        # The daemon's word for each, and the kernel's own count.
+        assert run["nic-streams"] == case["streams"]
+        assert [run["tls-counters"].get(name, 0) for name in ("TlsTxDevice", "TlsTxSw")] \
+            == [case["streams"], 0]
     # Others' connections in the NIC are not the one that is measured.
     with Connection(pair, daemons) as connection:
         assert connection.paths() == [("nic", "nic")] * 2
-        assert perf("kernel-zerocopy", "--tls", "1.3").returncode == 1
+        refused = perf("kernel-zerocopy", "--tls", "1.3", "--streams", "4")
+        assert refused.returncode == 1
     process.terminate()
     _, said = process.communicate(timeout=seconds(30))
-    assert b'no NIC encrypts this connection, it goes by "kernel"' in said
+    # At both ends, since they may be far from each other.
+    for text in (said, refused.stderr):
+        assert b'no NIC encrypts this connection, it goes by "kernel"' in text
+    covers("Measuring throughput, zero copy by several streams", "TLS1.2", "server")

@@ -209,6 +209,8 @@ def test_any_server_can_be_the_target(perf, pki):
     (("throughput", "--paths", "kernel"), '"kernel" is none of plain, gnutls, relay'),
     (("throughput", "--client", "a:1", "--server", "b:1"), "exclude each other"),
     (("rate", "--client", "a:1", "--server", "b:1"), "exclude each other"),
+    (("rate", "--server", "b:1", "--at-once", "2"), "--server takes no other option"),
+    (("throughput", "--server", "b:1", "--tls", "1.2"), "--server takes no other option"),
     (("rate", "--pids", "1"), "are for a --target"),
     (("rate", "--target", "a:1", "--kinds", "mutual"), 'needs a --certificate'),
 ])

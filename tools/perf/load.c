@@ -16,6 +16,7 @@
 
 #include "cpu.h"
 #include "load-lane.h"
+#include "tcp.h"
 
 enum {
 	LOOK_NS = 2000000,      /* how often the threads are looked at */
@@ -34,14 +35,12 @@ static int *silent_open(const struct load_settings *settings)
 {
 	int *fds = calloc(settings->silent + 1, sizeof(*fds));
 
-	for (unsigned i = 0; fds && i < settings->silent; i++) {
-		fds[i] = socket(settings->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		if (fds[i] >= 0 && connect(fds[i], (const struct sockaddr *)&settings->address,
-					   settings->address_size) < 0) {
-			close(fds[i]);
-			fds[i] = -1;
-		}
-	}
+	/* Where one does not get there the others do not either: they are not waited for in turn. */
+	for (unsigned i = 0; fds && i < settings->silent; i++)
+		fds[i] = i && fds[i - 1] < 0
+			     ? -1
+			     : tcp_connect_soon((const struct sockaddr *)&settings->address,
+						settings->address_size);
 	return fds;
 }
 

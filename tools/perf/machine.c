@@ -28,6 +28,11 @@ static void processor_read(char *text, size_t size)
 		fclose(file);
 }
 
+bool machine_has_kernel_tls(void)
+{
+	return access("/proc/net/tls_stat", R_OK) == 0;
+}
+
 json_t *machine_describe(void)
 {
 	struct utsname system = {.release = ""};
@@ -42,21 +47,25 @@ json_t *machine_describe(void)
 	return json_pack("{s:s, s:s, s:i, s:f, s:s, s:s, s:b}", "kernel", system.release,
 			 "processor", processor, "processors", (int)sysconf(_SC_NPROCESSORS_ONLN),
 			 "load", load, "gnutls", gnutls_check_version(NULL), "handshake", VERSION,
-			 "kernel-tls", access("/proc/net/tls_stat", R_OK) == 0);
+			 "kernel-tls", machine_has_kernel_tls());
 }
 
 static void machine_show(FILE *stream, const json_t *machine)
 {
-	const char *kernel = "", *processor = "", *gnutls = "";
-	int processors = 0, kernel_tls = 0;
+	const char *kernel = "", *processor = "", *gnutls = "", *address = "";
+	int processors = 0, kernel_tls = 0, round_trip_us = 0;
 	double load = 0;
 
-	json_unpack((json_t *)machine, "{s:s, s:s, s:i, s:F, s:s, s:b}", "kernel", &kernel,
-		    "processor", &processor, "processors", &processors, "load", &load, "gnutls",
-		    &gnutls, "kernel-tls", &kernel_tls);
-	fprintf(stream, "Linux %s, %s, %d processor%s, load %.1f; GnuTLS %s; %s\n", kernel,
-		processor, processors, processors == 1 ? "" : "s", load, gnutls,
-		kernel_tls ? "kernel TLS" : "no kernel TLS");
+	json_unpack((json_t *)machine, "{s:s, s:s, s:i, s:F, s:s, s:b, s?s, s?i}", "kernel",
+		    &kernel, "processor", &processor, "processors", &processors, "load", &load,
+		    "gnutls", &gnutls, "kernel-tls", &kernel_tls, "address", &address,
+		    "round-trip-us", &round_trip_us);
+	fprintf(stream, "%s%sLinux %s, %s, %d processor%s, load %.1f; GnuTLS %s; %s", address,
+		*address ? ", " : "", kernel, processor, processors, processors == 1 ? "" : "s",
+		load, gnutls, kernel_tls ? "kernel TLS" : "no kernel TLS");
+	if (round_trip_us)
+		fprintf(stream, "; %.3f ms there and back", round_trip_us / 1e3);
+	fputc('\n', stream);
 }
 
 void machines_show(FILE *stream, json_t *machines)

@@ -4,10 +4,12 @@
 #define PERF_MACHINE_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 /* Kernel, processor, how many, load, TLS library, version. A new reference; NULL: no memory. */
 json_t *machine_describe(void);
+bool machine_has_kernel_tls(void);
 /* A line for each end, by its name. */
 void machines_show(FILE *stream, json_t *machines);
 /* /proc/net/tls_stat as an object; JSON's null: this kernel has no TLS. A new reference. */

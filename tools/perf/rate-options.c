@@ -252,7 +252,7 @@ static int option_apply(struct rate_options *options, int option, const char *va
 	}
 }
 
-static int options_judge(const struct rate_options *options)
+static int options_judge(const struct rate_options *options, unsigned given)
 {
 	bool mutual = false;
 
@@ -260,6 +260,9 @@ static int options_judge(const struct rate_options *options)
 		mutual = mutual || options->kinds[i]->mutual;
 	if (!!options->target + !!options->client + !!options->server > 1)
 		return options_refuse(TOOL, "--target, --client and --server exclude each other");
+	if (options->server && given > 1)
+		return options_refuse(TOOL, "--server takes no other option: the client's end "
+					    "decides all the rest");
 	if (!options->target && (options->server_name || options->priorities || options->pids ||
 				 options->certificate || options->end != LOAD_UNTIL_ANSWER))
 		return options_refuse(TOOL, "--name, --priorities, --pids, --certificate and "
@@ -276,6 +279,7 @@ int rate_options_read(struct rate_options *options, int argc, char **argv, bool 
 {
 	struct options_problem problem;
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned given = 0;
 	int option;
 
 	*ret_help = false;
@@ -306,10 +310,11 @@ int rate_options_read(struct rate_options *options, int argc, char **argv, bool 
 			*ret_help = true;
 			return TOOL_OK;
 		}
+		given++;
 		if (option_apply(options, option, optarg, &problem) < 0)
 			return options_refuse(TOOL, "%s", problem.text);
 	}
 	if (optind < argc)
 		return options_refuse(TOOL, "there is nothing to do with \"%s\"", argv[optind]);
-	return options_judge(options);
+	return options_judge(options, given);
 }

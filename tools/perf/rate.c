@@ -27,7 +27,7 @@ struct measurement {
 	json_t *machines;
 };
 
-enum { ANSWER_TIMEOUT = 60, BEGIN_TIMEOUT = 120 }; /* seconds */
+enum { ANSWER_TIMEOUT = 60 }; /* seconds */
 
 /* ---- One run ------------------------------------------------------------------------------- */
 
@@ -76,6 +76,8 @@ static void run_progress(void *context, const char *phase, uint64_t done, double
 	const struct run_watch *watch = context;
 	const struct rate_case *which = watch->which;
 
+	if (watch->link->fd >= 0)
+		link_look(watch->link);
 	if (strcmp(phase, "warm-up") == 0)
 		live_show("%s, %s, %u at once, run %u of %u: warm-up, %llu active", which->by,
 			  watch->kind->name, which->at_once, watch->run, watch->options->runs,
@@ -124,6 +126,23 @@ static json_t *run_report(const struct run_watch *watch)
 	return report;
 }
 
+/* The server's end may know better why. */
+__attribute__((noreturn)) static void case_fail(struct measurement *measurement,
+						const struct rate_case *which, const char *error)
+{
+	struct link *link = &measurement->reach.link;
+	const json_t *answer = NULL;
+	const char *theirs;
+
+	if (link->fd >= 0)
+		answer = link_ask(link, json_pack("{s:s}", "do", "count"), ANSWER_TIMEOUT);
+	theirs =
+	    json_string_value(json_object_get(json_object_get(answer, "counted"), "first-error"));
+	die("%s, %s, %u at once, at %s: no figures: %s%s%s", which->by, which->kind->name,
+	    which->at_once, measurement->reach.text, error,
+	    theirs ? "; the server's end says: " : "", theirs ? theirs : "");
+}
+
 /* run 0 is the warm-up of the whole and is not kept. */
 static void case_run(struct measurement *measurement, struct rate_case *which, unsigned run)
 {
@@ -161,8 +180,7 @@ static void case_run(struct measurement *measurement, struct rate_case *which, u
 	if (options->pids)
 		cpu_parts_add_list(&watch.parts, options->pids, "server");
 	if (load_run(&settings, &watches, &load) < 0)
-		die("%s, %s, %u at once: no figures: %s", which->by, kind->name, which->at_once,
-		    load.error);
+		case_fail(measurement, which, load.error);
 	if (run > 0) {
 		kept = &which->runs[which->run_count++];
 		kept->server = watch.after;
@@ -218,10 +236,10 @@ static json_t *begin_question(const struct rate_options *options, const char *tr
 	if (post_quantum && gnutls_group_get_id(GROUP_POST_QUANTUM) == GNUTLS_GROUP_INVALID)
 		die("this GnuTLS, %s, has no post-quantum key exchange",
 		    gnutls_check_version(NULL));
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:b}", "do", "begin", "key",
-			 options->key_type, "tls", options->tls, "cipher", options->cipher,
-			 "records", options->records, "workers", (int)options->workers, "trust",
-			 trust, "post-quantum", post_quantum);
+	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:b}", "key", options->key_type, "tls",
+			 options->tls, "cipher", options->cipher, "records", options->records,
+			 "workers", (int)options->workers, "trust", trust, "post-quantum",
+			 post_quantum);
 }
 
 /* A certificate for "mutual"; the server's end is told to believe it. */
@@ -229,7 +247,7 @@ static void own_credentials_make(struct measurement *measurement)
 {
 	char directory[64], certificate[96], key[96], error[256];
 	gnutls_datum_t text;
-	json_t *question, *answer;
+	json_t *question;
 	int r;
 
 	if (own_directory_make(directory, sizeof(directory), error, sizeof(error)) < 0)
@@ -250,9 +268,7 @@ static void own_credentials_make(struct measurement *measurement)
 		die("%s", error);
 	question = begin_question(measurement->options, (const char *)text.data);
 	gnutls_free(text.data);
-	answer = link_ask(&measurement->reach.link, question, BEGIN_TIMEOUT);
-	json_object_set(measurement->machines, "server", json_object_get(answer, "machine"));
-	json_decref(answer);
+	reach_begin(&measurement->reach, question, measurement->machines);
 }
 
 static void credentials_make(struct measurement *measurement)

@@ -4,10 +4,11 @@
  */
 #include "reach.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -16,27 +17,74 @@
 #include "../options.h"
 #include "ending.h"
 #include "server.h"
+#include "tcp.h"
+
+enum { BEGIN_SECONDS = 120 /* the other end makes keys and starts a daemon */ };
+
+/* True: it names no host but is an address, with or without the device that it belongs to. */
+static bool is_literal(const char *host)
+{
+	const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST};
+	struct addrinfo *found;
+
+	if (getaddrinfo(host, NULL, &hints, &found) != 0)
+		return false;
+	freeaddrinfo(found);
+	return true;
+}
+
+static struct addrinfo *find(const char *text, struct options_address *address)
+{
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+	struct options_problem problem;
+	struct addrinfo *found;
+	int error;
+
+	if (options_read_address(text, address, &problem) < 0)
+		die("%s", problem.text);
+	if (!*address->host)
+		die("\"%s\" names no host: it is written HOST:PORT", text);
+	error = getaddrinfo(address->host, address->port, &hints, &found);
+	if (error)
+		die("cannot find \"%s\": %s", text, gai_strerror(error));
+	return found;
+}
+
+static void take(struct reach *reach, const struct addrinfo *found)
+{
+	memcpy(&reach->address, found->ai_addr, found->ai_addrlen);
+	reach->address_size = found->ai_addrlen;
+	tcp_write(found->ai_addr, found->ai_addrlen, reach->text, sizeof(reach->text));
+}
+
+/* A name may have addresses of both families, and whoever listens only one. A socket, or -1 with errno: nobody
+ * answers at any of them. */
+static int connect_any(struct reach *reach, const struct addrinfo *found)
+{
+	int fd = -1;
+
+	for (; found && fd < 0; found = found->ai_next) {
+		take(reach, found);
+		fd = tcp_connect_soon(found->ai_addr, found->ai_addrlen);
+	}
+	return fd;
+}
 
 void reach_resolve(struct reach *reach, const char *text, char *name, size_t size)
 {
-	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
 	struct options_address address;
-	struct options_problem problem;
-	struct addrinfo *found;
-	struct in6_addr literal;
-	int error;
+	struct addrinfo *found = find(text, &address);
+	int fd = -1;
 
-	if (options_read_address(text, &address, &problem) < 0)
-		die("%s", problem.text);
-	error = getaddrinfo(address.host, address.port, &hints, &found);
-	if (error)
-		die("cannot find \"%s\": %s", text, gai_strerror(error));
-	memcpy(&reach->address, found->ai_addr, found->ai_addrlen);
-	reach->address_size = found->ai_addrlen;
+	take(reach, found);
+	if (found->ai_next && (fd = connect_any(reach, found)) < 0)
+		die("nobody answers at \"%s\", last tried %s: %s", text, reach->text,
+		    strerror(errno));
+	if (fd >= 0)
+		close(fd);
 	freeaddrinfo(found);
 	/* RFC 6066, 3: a name, not an address. */
-	if (inet_pton(AF_INET, address.host, &literal) != 1 &&
-	    inet_pton(AF_INET6, address.host, &literal) != 1)
+	if (!is_literal(address.host))
 		snprintf(name, size, "%s", address.host);
 }
 
@@ -51,31 +99,68 @@ static void files_allow(void)
 	}
 }
 
+/* A link's own round trip: a handshake's time says nothing without it. */
+static long round_trip_us(int fd)
+{
+	struct tcp_info info = {.tcpi_rtt = 0};
+	socklen_t size = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 ? (long)info.tcpi_rtt : 0;
+}
+
 void reach_server(struct reach *reach, const char *client)
 {
-	char name[256] = "";
+	struct options_address address;
+	struct addrinfo *found;
 	int fd;
 
 	files_allow();
 	reach->server = -1;
+	found = find(client ? client : "127.0.0.1:0", &address);
 	if (!client) {
-		reach_resolve(reach, "127.0.0.1:0", name, sizeof(name));
+		take(reach, found);
 		reach->server = server_start(&reach->link);
-		return;
+	} else {
+		fd = connect_any(reach, found);
+		if (fd < 0)
+			die("no server's end answers at \"%s\", %s: %s; is one running there with "
+			    "--server?",
+			    client, reach->text, strerror(errno));
+		reach->round_trip_us = round_trip_us(fd);
+		link_init(&reach->link, fd);
 	}
-	reach_resolve(reach, client, name, sizeof(name));
-	fd = socket(reach->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 ||
-	    connect(fd, (const struct sockaddr *)&reach->address, reach->address_size) < 0)
-		die("no server's end answers at \"%s\": %s; is one running there with --server?",
-		    client, strerror(errno));
-	link_init(&reach->link, fd);
+	freeaddrinfo(found);
+}
+
+void reach_begin(struct reach *reach, json_t *question, json_t *machines)
+{
+	json_t *client = json_object_get(machines, "client"), *answer, *server;
+
+	json_object_set_new(question, "do", json_string("begin"));
+	json_object_set_new(question, "protocol", json_integer(SERVER_PROTOCOL));
+	json_object_set_new(question, "handshake", json_string(VERSION));
+	answer = link_ask(&reach->link, question, BEGIN_SECONDS);
+	server = json_object_get(answer, "machine");
+	if (json_integer_value(json_object_get(answer, "protocol")) != SERVER_PROTOCOL)
+		die("the server's end%s is of another version of handshake than this one, %s: both "
+		    "ends must be of the same",
+		    reach->link.peer, VERSION);
+	if (reach->round_trip_us) {
+		json_object_set(client, "address", json_object_get(answer, "client"));
+		json_object_set_new(server, "address", json_string(reach->text));
+		json_object_set_new(server, "round-trip-us", json_integer(reach->round_trip_us));
+	}
+	if (json_object_set(machines, "server", server) < 0)
+		die("the server's end%s does not tell what it is", reach->link.peer);
+	json_decref(answer);
 }
 
 void reach_port(struct reach *reach, unsigned port)
 {
 	/* Both families have it at the same place. */
 	((struct sockaddr_in *)&reach->address)->sin_port = htons((in_port_t)port);
+	tcp_write((const struct sockaddr *)&reach->address, reach->address_size, reach->text,
+		  sizeof(reach->text));
 }
 
 void reach_end(struct reach *reach)

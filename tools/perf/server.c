@@ -7,18 +7,18 @@
 #include "server.h"
 
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../options.h"
 #include "cpu.h"
 #include "ending.h"
 #include "machine.h"
@@ -28,7 +28,9 @@
 #include "throughput.h"
 #include "values.h"
 
-enum { ASKED_EVERY = 3600 /* seconds without a word until the other end is given up */ };
+/* Seconds without a word until the other end is given up: a run lasts an hour at most, and tcp_keep() finds out
+ * about a host that is not there. */
+enum { ASKED_EVERY = 7200 };
 
 /* One child under measurement. */
 struct served {
@@ -36,6 +38,7 @@ struct served {
 	struct link control;
 	struct streams streams; /* of a throughput, instead */
 	struct cpu_parts parts;
+	int said; /* a file that the children's sentences go to; -1: there is none */
 };
 
 void priorities_write(char *text, size_t size, const char *tls, const char *cipher,
@@ -78,8 +81,11 @@ static json_t *follow_begin(struct server *server, const json_t *question)
 	    .post_quantum = json_is_true(json_object_get(question, "post-quantum")),
 	    .workers = (unsigned)workers,
 	};
-	char error[1280];
+	char error[1280], client[TCP_TEXT_SIZE];
 
+	if (json_integer_value(json_object_get(question, "protocol")) != SERVER_PROTOCOL)
+		return refuse("it is handshake " VERSION ", and this end is of another version: "
+			      "both ends must be of the same");
 	if (server->daemon.pid > 0)
 		return refuse("it has begun already");
 	if (!settings.key_type || !settings.tls || !settings.cipher || !settings.records ||
@@ -88,12 +94,68 @@ static json_t *follow_begin(struct server *server, const json_t *question)
 			      "of workers");
 	if (own_daemon_start(&settings, &server->daemon, error, sizeof(error)) < 0)
 		return refuse(error);
+	/* Of a listening socket no program is told why nothing comes. */
+	if (strcmp(settings.records, "kernel") == 0 && !machine_has_kernel_tls())
+		return refuse(
+		    "Kernel records are asked for, but this host's kernel has no TLS: load "
+		    "its module with \"modprobe tls\"");
 	server->socket = server->daemon.socket;
 	server->certificate = server->daemon.certificate;
 	server->key = server->daemon.key;
 	snprintf(server->tls, sizeof(server->tls), "%s", settings.tls);
 	snprintf(server->cipher, sizeof(server->cipher), "%s", settings.cipher);
-	return json_pack("{s:o}", "machine", machine_describe());
+	tcp_write_peer(server->link->fd, client, sizeof(client));
+	return json_pack("{s:o, s:i, s:s}", "machine", machine_describe(), "protocol",
+			 SERVER_PROTOCOL, "client", client);
+}
+
+/* ---- What becomes of the children ---------------------------------------------------------- */
+
+/* In the child: what it says last is for the other end too, where somebody looks. */
+static void said_enter(int said)
+{
+	if (said >= 0)
+		dup2(said, STDERR_FILENO);
+}
+
+/* The first sentence of those that have been said, without who says so. elsewhere: that is told on another host, and
+ * all of them here too. */
+static void said_take(const struct served *served, bool elsewhere, char *sentence, size_t size)
+{
+	static const char who[] = "handshake perf: ";
+	char text[1024];
+	ssize_t length = served->said < 0 ? 0 : pread(served->said, text, sizeof(text) - 1, 0);
+	const char *first = text;
+
+	text[length < 0 ? 0 : length] = '\0';
+	if (elsewhere)
+		fputs(text, stderr);
+	if (strncmp(first, who, strlen(who)) == 0)
+		first += strlen(who);
+	snprintf(sentence, size, "%.*s", (int)strcspn(first, "\n"), first);
+}
+
+static bool has_ended(pid_t pid)
+{
+	siginfo_t info = {.si_pid = 0};
+
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid;
+}
+
+/* NULL, or what is to be told of a child that has ended. */
+static json_t *served_judge(const struct served *served, bool elsewhere, bool daemon_is_there)
+{
+	bool ended = served->pid > 0 && has_ended(served->pid);
+	char sentence[512];
+
+	for (unsigned i = 0; i < served->streams.count; i++)
+		ended = ended || has_ended(served->streams.pids[i]);
+	said_take(served, elsewhere, sentence, sizeof(sentence));
+	if (*sentence)
+		return refuse(sentence);
+	if (ended)
+		return refuse("the server under measurement has ended");
+	return daemon_is_there ? NULL : refuse("a process of the daemon has ended");
 }
 
 static void served_end(struct served *served)
@@ -103,7 +165,17 @@ static void served_end(struct served *served)
 		waitpid(served->pid, NULL, 0);
 	}
 	streams_end(&served->streams);
-	*served = (struct served){.pid = -1};
+	if (served->said >= 0)
+		close(served->said);
+	*served = (struct served){.pid = -1, .said = -1};
+}
+
+static void served_begin(struct served *served)
+{
+	served_end(served);
+	served->said = memfd_create("handshake-perf-said", MFD_CLOEXEC);
+	if (served->said >= 0)
+		fcntl(served->said, F_SETFL, O_APPEND);
 }
 
 /* Serves until its parent is gone: what is measured runs in a process of its own. */
@@ -140,7 +212,7 @@ static json_t *follow_rate(struct server *server, struct served *served, const j
 
 	if (!by || !kind || !server->socket)
 		return refuse("it does not know this kind of handshake");
-	served_end(served);
+	served_begin(served);
 	listener = tcp_listen(server->host, &port);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return refuse(strerror(errno));
@@ -151,6 +223,7 @@ static json_t *follow_rate(struct server *server, struct served *served, const j
 		signal(SIGTERM, SIG_DFL);
 		close(pair[0]);
 		close(server->link->fd);
+		said_enter(served->said);
 		serve_rate(server, by, kind, listener, pair[1]);
 	}
 	close(pair[1]);
@@ -181,11 +254,11 @@ static json_t *follow_throughput(struct server *server, struct served *served,
 		return refuse("it does not know this path, direction, size or number of streams");
 	while (throughput_paths[which] != path)
 		which++;
-	served_end(served);
+	served_begin(served);
 	listener = tcp_listen(server->host, &port);
 	counters = machine_tls_counters();
 	throughput_serve(server, which, strcmp(direction, "up") == 0, (uint64_t)size,
-			 (unsigned)count, listener, &served->streams);
+			 (unsigned)count, listener, served->said, &served->streams);
 	close(listener);
 	for (unsigned i = 0; i < served->streams.count; i++)
 		cpu_parts_add(&served->parts, served->streams.pids[i], "program");
@@ -200,26 +273,30 @@ static void tell_streams(const struct streams *streams, json_t *answer)
 	uint64_t bytes, calls;
 
 	streams_read(streams, &bytes, &calls);
+	json_object_set_new(answer, "by-nic", json_integer(streams_by_nic(streams)));
 	json_object_set_new(answer, "bytes", json_integer((json_int_t)bytes));
 	json_object_set_new(answer, "calls", json_integer((json_int_t)calls));
 }
 
 /* 'b' and 'e': CPU time and counters at this moment, and of the child what it counted until then. */
-static json_t *follow_mark(struct served *served, char word)
+static json_t *follow_mark(const struct server *server, struct served *served, char word)
 {
 	struct cpu_reading reading;
-	json_t *parts = json_object(), *tallied = NULL, *answer;
+	json_t *parts, *tallied = NULL, *answer;
 
-	if (!served->parts.count || cpu_parts_read(&served->parts, &reading) < 0) {
-		json_decref(parts);
-		return refuse(
-		    "the server under measurement, or a process of the daemon, has ended");
-	}
+	if (!served->parts.count)
+		return refuse("it was not told what to measure");
+	answer = served_judge(served, *server->link->peer != '\0',
+			      cpu_parts_read(&served->parts, &reading) == 0);
+	if (answer)
+		return answer;
+	parts = json_object();
 	if (served->pid > 0 && send(served->control.fd, &word, 1, MSG_NOSIGNAL) == 1)
 		tallied = link_receive(&served->control, 30);
 	for (unsigned i = 0; i < reading.count; i++)
 		json_object_set_new(parts, reading.names[i], json_real(reading.seconds[i]));
-	answer = json_pack("{s:o, s:o}", "cpu", parts, "tls-counters", machine_tls_counters());
+	answer = json_pack("{s:o, s:o, s:f}", "cpu", parts, "tls-counters", machine_tls_counters(),
+			   "clock", clock_seconds());
 	if (served->streams.count)
 		tell_streams(&served->streams, answer);
 	if (tallied)
@@ -241,15 +318,16 @@ static json_t *follow(struct server *server, struct served *served, const json_t
 		return follow_rate(server, served, question);
 	if (strcmp(word, "throughput") == 0)
 		return follow_throughput(server, served, question);
-	return follow_mark(served, strcmp(word, "count") == 0 ? 'b' : 'e');
+	return follow_mark(server, served, strcmp(word, "count") == 0 ? 'b' : 'e');
 }
 
 /* ---- The other end ------------------------------------------------------------------------- */
 
-void server_run(struct link *link, const char *host)
+/* Serves one other end over the link and returns when that is gone. */
+static void server_run(struct link *link, const char *host)
 {
 	struct server server = {.link = link, .daemon.pid = -1};
-	struct served served = {.pid = -1};
+	struct served served = {.pid = -1, .said = -1};
 	json_t *question;
 
 	snprintf(server.host, sizeof(server.host), "%s", host);
@@ -260,6 +338,9 @@ void server_run(struct link *link, const char *host)
 		if (link_send(link, answer) < 0)
 			break;
 	}
+	if (*link->peer)
+		printf("The client's end%s %s\n", link->peer, link->problem);
+	fflush(stdout);
 	served_end(&served);
 	own_daemon_stop(&server.daemon);
 	link_done(link);
@@ -274,10 +355,10 @@ static void end_orderly(int number)
 	shutdown(ending_fd, SHUT_RDWR);
 }
 
-/* A child of its own for one other end; fd is taken, also_close is the parent's. */
-static pid_t server_fork(int fd, int also_close, const char *host)
+pid_t server_fork(int fd, int also_close, const char *host)
 {
 	struct link link;
+	sigset_t none;
 	pid_t pid;
 
 	fflush(stdout);
@@ -287,11 +368,17 @@ static pid_t server_fork(int fd, int also_close, const char *host)
 		return pid;
 	}
 	close(also_close);
+	signal(SIGCHLD, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	ending_fd = fd;
 	signal(SIGINT, end_orderly);
 	signal(SIGTERM, end_orderly);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	link_init(&link, fd);
+	if (*link.peer)
+		printf("Measuring for the client's end%s\n", link.peer);
+	fflush(stdout);
 	server_run(&link, host);
 	exit(TOOL_OK);
 }
@@ -308,49 +395,4 @@ pid_t server_start(struct link *ret_link)
 		die("cannot start a process: %s", strerror(errno));
 	link_init(ret_link, pair[0]);
 	return pid;
-}
-
-void server_listen(const char *text)
-{
-	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-	struct options_address address;
-	struct options_problem problem;
-	struct sockaddr_storage local;
-	socklen_t size = sizeof(local);
-	char host[64] = "", port[16] = "";
-	struct addrinfo *found = NULL;
-	const int on = 1;
-	int listener;
-
-	if (options_read_address(text, &address, &problem) < 0)
-		die("%s", problem.text);
-	if (getaddrinfo(*address.host ? address.host : NULL, address.port, &hints, &found) != 0 ||
-	    !found)
-		die("cannot find the address \"%s\"", text);
-	listener = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (listener < 0 || bind(listener, found->ai_addr, found->ai_addrlen) < 0 ||
-	    listen(listener, 4) < 0)
-		die("cannot listen on \"%s\": %s", text, strerror(errno));
-	freeaddrinfo(found);
-	getsockname(listener, (struct sockaddr *)&local, &size);
-	getnameinfo((const struct sockaddr *)&local, size, host, sizeof(host), port, sizeof(port),
-		    NI_NUMERICHOST | NI_NUMERICSERV);
-	printf("The server's end waits at %s:%s\n", host, port);
-	fflush(stdout);
-	for (;;) {
-		pid_t pid;
-		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-
-		if (fd < 0)
-			continue;
-		size = sizeof(local);
-		/* The servers listen where the other end has found this one. */
-		getsockname(fd, (struct sockaddr *)&local, &size);
-		getnameinfo((const struct sockaddr *)&local, size, host, sizeof(host), NULL, 0,
-			    NI_NUMERICHOST);
-		pid = server_fork(fd, listener, host);
-		if (pid > 0)
-			waitpid(pid, NULL, 0);
-	}
 }

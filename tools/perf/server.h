@@ -10,6 +10,9 @@
 #include "link.h"
 #include "own-daemon.h"
 
+/* Raised with each change of what the two ends say to each other: they must be of one. */
+enum { SERVER_PROTOCOL = 1 };
+
 /* What is under measurement; strings live as long as the server. */
 struct server {
 	struct link *link;
@@ -21,10 +24,10 @@ struct server {
 	char host[64]; /* the address to listen on */
 };
 
-/* Serves one other end over the link and returns when that is gone. host: the address on which the servers
- * under measurement listen. */
-void server_run(struct link *link, const char *host);
-/* Waits for other ends at ADDRESS:PORT, one after another, and never returns. */
+/* Serves one other end over fd, which is taken, in a child of this process, until that is gone; also_close is the
+ * parent's. host: the address on which the servers under measurement listen. */
+pid_t server_fork(int fd, int also_close, const char *host);
+/* Waits for other ends at ADDRESS:PORT, serves one after another, and never returns. */
 void server_listen(const char *address) __attribute__((noreturn));
 /* The same in a child of this process, at the other end of a pair. */
 pid_t server_start(struct link *ret_link);

@@ -216,6 +216,15 @@ void streams_read(const struct streams *streams, uint64_t *ret_bytes, uint64_t *
 	}
 }
 
+unsigned streams_by_nic(const struct streams *streams)
+{
+	unsigned by_nic = 0;
+
+	for (unsigned i = 0; i < streams->count; i++)
+		by_nic += streams->counters[i].by_nic;
+	return by_nic;
+}
+
 unsigned streams_active(const struct streams *streams)
 {
 	unsigned active = 0;

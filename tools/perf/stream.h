@@ -13,8 +13,9 @@ enum { STREAMS_MAX = 64 };
 #define STREAM_SIZE_MAX ((uint64_t)1 << 30)
 
 struct stream_counter {
-	_Atomic uint64_t bytes; /* of the program's data */
-	_Atomic uint64_t calls; /* to the system, that moved them or waited for them */
+	_Atomic uint64_t bytes;  /* of the program's data */
+	_Atomic uint64_t calls;  /* to the system, that moved them or waited for them */
+	_Atomic unsigned by_nic; /* 1: a NIC makes what is sent of it */
 };
 
 /* The streams of one end. */
@@ -51,6 +52,8 @@ void streams_begin(struct streams *streams, unsigned count);
 /* Ends those that have not ended, and lets go of the counters. */
 void streams_end(struct streams *streams);
 void streams_read(const struct streams *streams, uint64_t *ret_bytes, uint64_t *ret_calls);
+/* Of how many a NIC makes the records that are sent. */
+unsigned streams_by_nic(const struct streams *streams);
 /* How many have moved a byte. */
 unsigned streams_active(const struct streams *streams);
 

@@ -204,6 +204,7 @@ int throughput_options_read(struct throughput_options *options, int argc, char *
 			    bool *ret_help)
 {
 	struct options_problem problem;
+	unsigned given = 0;
 	int option;
 
 	*ret_help = false;
@@ -228,6 +229,7 @@ int throughput_options_read(struct throughput_options *options, int argc, char *
 			*ret_help = true;
 			return TOOL_OK;
 		}
+		given++;
 		if (option_apply(options, option, optarg, &problem) < 0)
 			return options_refuse(TOOL, "%s", problem.text);
 	}
@@ -235,5 +237,8 @@ int throughput_options_read(struct throughput_options *options, int argc, char *
 		return options_refuse(TOOL, "there is nothing to do with \"%s\"", argv[optind]);
 	if (options->client && options->server)
 		return options_refuse(TOOL, "--client and --server exclude each other");
+	if (options->server && given > 1)
+		return options_refuse(TOOL, "--server takes no other option: the client's end "
+					    "decides all the rest");
 	return TOOL_OK;
 }

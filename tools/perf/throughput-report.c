@@ -18,7 +18,8 @@ double throughput_value(const struct throughput_run *run, enum throughput_value 
 	case VALUE_SPEED:
 		return gigabytes * 1e3 / run->seconds;
 	case VALUE_SERVER_CPU:
-		return run->server.sum / gigabytes;
+		/* Of two spans of time that are not equally long. */
+		return run->server.sum / run->server_seconds / (gigabytes / run->seconds);
 	case VALUE_CLIENT_CPU:
 		return run->client_cpu / gigabytes;
 	default:
@@ -50,9 +51,11 @@ static json_t *spread_json(struct spread spread)
 static json_t *run_json(const struct throughput_run *run)
 {
 	json_t *parts = json_object();
-	json_t *object = json_pack("{s:I, s:f, s:f, s:o, s:O}", "bytes", (json_int_t)run->bytes,
-				   "seconds", run->seconds, "client-cpu", run->client_cpu,
-				   "server-cpu-parts", parts, "tls-counters", run->counters);
+	json_t *object =
+	    json_pack("{s:I, s:f, s:f, s:f, s:i, s:o, s:O}", "bytes", (json_int_t)run->bytes,
+		      "seconds", run->seconds, "client-cpu", run->client_cpu, "server-seconds",
+		      run->server_seconds, "nic-streams", (int)run->by_nic, "server-cpu-parts",
+		      parts, "tls-counters", run->counters);
 
 	for (unsigned i = 0; i < run->server.count; i++)
 		json_object_set_new(parts, run->server.names[i], json_real(run->server.seconds[i]));
@@ -140,6 +143,9 @@ static void put_evidence(FILE *stream, const struct throughput_case *which)
 	for (unsigned i = 0; i < which->runs[0].server.count; i++)
 		fprintf(stream, " %s %.3f", which->runs[0].server.names[i],
 			which->runs[which->run_count - 1].server.seconds[i]);
+	if (which->runs[which->run_count - 1].by_nic)
+		fprintf(stream, " records of %u by a NIC;",
+			which->runs[which->run_count - 1].by_nic);
 	for (void *at = json_object_iter(counters); at; at = json_object_iter_next(counters, at))
 		fprintf(stream, " %s %+lld", json_object_iter_key(at),
 			(long long)json_integer_value(json_object_iter_value(at)));

@@ -6,7 +6,6 @@
 #include "throughput.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,10 +22,10 @@
 #include "reach.h"
 #include "server.h"
 #include "statistics.h"
+#include "tcp.h"
 
 enum {
 	ANSWER_TIMEOUT = 60, /* seconds */
-	BEGIN_TIMEOUT = 120,
 	ACTIVE_TIMEOUT = 60,
 	CROSSOVER_RUNS = 3,
 };
@@ -54,10 +53,10 @@ static void client_run(const struct measurement *measurement, const struct throu
 	char priorities[512];
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	stream.fd = socket(reach->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (stream.fd < 0 ||
-	    connect(stream.fd, (const struct sockaddr *)&reach->address, reach->address_size) < 0)
-		die("cannot connect: %s", strerror(errno));
+	stream.fd = tcp_connect_soon((const struct sockaddr *)&reach->address, reach->address_size);
+	if (stream.fd < 0)
+		die("a stream cannot connect to %s, which the server's end has opened for it: %s",
+		    reach->text, strerror(errno));
 	if (which->path == PATH_PLAIN) {
 		stream.way = options->discard ? STREAM_DISCARD : STREAM_WRITE;
 	} else {
@@ -103,7 +102,15 @@ static json_t *mark(struct measurement *measurement, const char *word)
 	return link_ask(&measurement->reach.link, json_pack("{s:s}", "do", word), ANSWER_TIMEOUT);
 }
 
-static double client_cpu(const struct streams *streams)
+/* The server's end may know why: then that is the sentence. */
+__attribute__((noreturn)) static void streams_fail(struct measurement *measurement,
+						   const char *sentence)
+{
+	json_decref(mark(measurement, "count"));
+	die("%s", sentence);
+}
+
+static double client_cpu(struct measurement *measurement, const struct streams *streams)
 {
 	double sum = 0;
 
@@ -111,22 +118,27 @@ static double client_cpu(const struct streams *streams)
 		double seconds = cpu_process(streams->pids[i]);
 
 		if (seconds < 0 || waitpid(streams->pids[i], NULL, WNOHANG) != 0)
-			die("a stream has ended before it was measured");
+			streams_fail(measurement, "a stream has ended before it was measured");
 		sum += seconds;
 	}
 	return sum;
 }
 
-static void wait_active(const struct measurement *measurement, const struct streams *streams)
+static void wait_active(struct measurement *measurement, const struct streams *streams)
 {
 	double began = clock_seconds();
+	char sentence[128];
 
 	while (streams_active(streams) < streams->count ||
 	       clock_seconds() - began < measurement->options->warm_up) {
-		client_cpu(streams); /* they are there */
-		if (clock_seconds() - began > ACTIVE_TIMEOUT)
-			die("only %u of %u streams moved anything in %d seconds",
-			    streams_active(streams), streams->count, ACTIVE_TIMEOUT);
+		link_look(&measurement->reach.link);
+		client_cpu(measurement, streams); /* they are there */
+		if (clock_seconds() - began > ACTIVE_TIMEOUT) {
+			snprintf(sentence, sizeof(sentence),
+				 "only %u of %u streams moved anything in %d seconds",
+				 streams_active(streams), streams->count, ACTIVE_TIMEOUT);
+			streams_fail(measurement, sentence);
+		}
 		pass(0.005);
 	}
 }
@@ -145,38 +157,67 @@ static void show(const struct throughput_case *which, unsigned run, uint64_t byt
 		  run, seconds > 0 ? (double)bytes / seconds / 1e6 : 0.0);
 }
 
+/* What the server's end counted between the two marks. */
+static void run_take(const struct throughput_options *options, const struct throughput_case *which,
+		     const json_t *first, const json_t *last, const json_t *before,
+		     struct throughput_run *run)
+{
+	uint64_t moved = (uint64_t)difference(first, last, "bytes");
+
+	run->server_seconds = json_real_value(json_object_get(last, "clock")) -
+			      json_real_value(json_object_get(first, "clock"));
+	/* Where nobody opens what arrives, the program's data are what the server sent. */
+	if (options->discard && !which->up) {
+		run->bytes = moved;
+		run->seconds = run->server_seconds;
+	}
+	cpu_reading_difference(json_object_get(first, "cpu"), json_object_get(last, "cpu"),
+			       &run->server);
+	run->calls = moved ? (double)difference(first, last, "calls") / ((double)moved / 1e6) : 0;
+	run->by_nic = (unsigned)json_integer_value(json_object_get(last, "by-nic"));
+	run->counters = machine_tls_difference(before, json_object_get(last, "tls-counters"));
+	if (!run->bytes || run->server_seconds <= 0)
+		die("%s: nothing arrived", throughput_paths[which->path]);
+}
+
+/* The daemon has said of each stream that a NIC has it; the kernel's counters must say so too. */
+static void zero_copy_judge(const struct throughput_case *which, const struct throughput_run *run)
+{
+	json_int_t device = json_integer_value(json_object_get(run->counters, "TlsTxDevice"));
+
+	if (which->path == PATH_ZEROCOPY && device < (json_int_t)which->streams)
+		die("kernel-zerocopy: the server's kernel counts %lld of %u streams that a NIC "
+		    "encrypts (TlsTxDevice)",
+		    (long long)device, which->streams);
+}
+
 /* before: the kernel's counters from before the connections were there. */
 static void run_count(struct measurement *measurement, const struct throughput_case *which,
 		      unsigned number, const struct streams *streams, const json_t *before,
 		      struct throughput_run *run)
 {
 	json_t *first = mark(measurement, "count"), *last;
-	double began = clock_seconds(), cpu = client_cpu(streams);
-	uint64_t bytes, calls, now, moved;
+	double began = clock_seconds(), cpu = client_cpu(measurement, streams);
+	uint64_t bytes, calls, now;
 
 	streams_read(streams, &bytes, &calls);
 	while (clock_seconds() - began < measurement->seconds) {
 		double left = measurement->seconds - (clock_seconds() - began);
 
 		pass(left < 0.1 ? left : 0.1);
+		link_look(&measurement->reach.link);
 		streams_read(streams, &now, &calls);
 		show(which, number, now - bytes, clock_seconds() - began);
 	}
 	streams_read(streams, &now, &calls);
 	run->seconds = clock_seconds() - began;
-	run->client_cpu = client_cpu(streams) - cpu;
+	run->bytes = now - bytes;
+	run->client_cpu = client_cpu(measurement, streams) - cpu;
 	last = mark(measurement, "counted");
-	moved = (uint64_t)difference(first, last, "bytes");
-	/* Where nobody opens what arrives, the program's data are what the server sent. */
-	run->bytes = measurement->options->discard && !which->up ? moved : now - bytes;
-	cpu_reading_difference(json_object_get(first, "cpu"), json_object_get(last, "cpu"),
-			       &run->server);
-	run->calls = moved ? (double)difference(first, last, "calls") / ((double)moved / 1e6) : 0;
-	run->counters = machine_tls_difference(before, json_object_get(last, "tls-counters"));
+	run_take(measurement->options, which, first, last, before, run);
+	zero_copy_judge(which, run);
 	json_decref(first);
 	json_decref(last);
-	if (!run->bytes)
-		die("%s: nothing arrived", throughput_paths[which->path]);
 }
 
 /* Run 0 does not count. */
@@ -330,18 +371,15 @@ static void report(const struct measurement *measurement, uint64_t crossover)
 static void begin(struct measurement *measurement)
 {
 	const struct throughput_options *options = measurement->options;
-	json_t *answer =
-	    link_ask(&measurement->reach.link,
-		     json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s}", "do", "begin", "key",
-			       options->key_type, "tls", options->tls, "cipher", options->cipher,
-			       "records", "auto", "workers", 1, "trust", ""),
-		     BEGIN_TIMEOUT);
 
-	measurement->machines = json_pack("{s:o, s:O}", "client", machine_describe(), "server",
-					  json_object_get(answer, "machine"));
-	json_decref(answer);
+	measurement->machines = json_pack("{s:o}", "client", machine_describe());
 	if (!measurement->machines)
 		die("out of memory");
+	reach_begin(&measurement->reach,
+		    json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "key", options->key_type, "tls",
+			      options->tls, "cipher", options->cipher, "records", "auto", "workers",
+			      1, "trust", ""),
+		    measurement->machines);
 }
 
 int throughput_main(int argc, char **argv)

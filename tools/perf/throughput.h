@@ -49,8 +49,10 @@ struct throughput_run {
 	double seconds;
 	double client_cpu;
 	struct cpu_reading server;
-	double calls;     /* of the server's program for each MB that it moved */
-	json_t *counters; /* what moved in /proc/net/tls_stat of the server's end */
+	double server_seconds; /* between the server's own two counts, a round trip longer */
+	unsigned by_nic;       /* streams whose records a NIC made */
+	double calls;          /* of the server's program for each MB that it moved */
+	json_t *counters;      /* what moved in /proc/net/tls_stat of the server's end */
 };
 
 struct throughput_case {
@@ -68,10 +70,11 @@ int throughput_options_read(struct throughput_options *options, int argc, char *
 			    bool *ret_help);
 
 /* The server's end: starts the streams of one case, that come to the listener; which dies with its parent.
- * The parent closes the listener. */
+ * The parent closes the listener. said: a file for what the streams say last, or -1. */
 struct server;
 void throughput_serve(const struct server *server, enum throughput_path path, bool up,
-		      uint64_t size, unsigned count, int listener, struct streams *streams);
+		      uint64_t size, unsigned count, int listener, int said,
+		      struct streams *streams);
 
 enum throughput_value { VALUE_SPEED, VALUE_SERVER_CPU, VALUE_CLIENT_CPU, VALUE_CALLS };
 /* MB/s, CPU seconds for each GB (of 10^9 bytes) at either end, system calls for each MB. */
