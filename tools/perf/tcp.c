@@ -120,7 +120,7 @@ void tcp_write(const struct sockaddr *address, socklen_t size, char *text, size_
 
 void tcp_write_peer(int fd, char *text, size_t room)
 {
-	struct sockaddr_storage peer;
+	struct sockaddr_storage peer = {.ss_family = AF_UNIX};
 	socklen_t size = sizeof(peer);
 
 	*text = '\0';
