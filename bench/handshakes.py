@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Handshakes: rates, latency, many at once, memory, thousands of certificates."""
 
+import contextlib
 import datetime
 import subprocess
 import time
 
+import quota
 from measuring import crowd as crowd_of
-from measuring import load
+from measuring import load, say
 from processes import cpu_seconds, first_line, kernel_memory_kib, memory_kib, start, stop
 from servers import (BENCH, Daemon, FileServer, GnutlsServ, Hitch, Nginx, RateServer, Serve, Stunnel)
 
 ONE_THREAD = ("--threads", 1)
 UNTIL_CLOSE = ("--until", "close")
 UNTIL_RESPONSE = ("--until", "response")
+# So little that two workers, what else a handshake takes and its load fit on two processors.
+HELD_TO = 0.1
 
 
 def rates(bench, daemon, kind):
@@ -58,16 +62,29 @@ def requests(bench, daemon, kind):
         bench.keep(f"requests-{kind}", name, number, **figures, alone_us=alone["p50_us"])
 
 
-def workers(bench, daemon):
-    """One worker against two. The load takes processors of the same machine."""
+def workers(bench):
+    """One worker against two. The load takes processors of the same machine, so that two workers have hardly more
+    than one had; held to a share of a processor each, they have twice as much."""
     bench.group("two workers against one")
-    daemons = {"1 worker": daemon, "2 workers": Daemon(bench.place, workers=2)}
-    for number, name in bench.rounds(daemons, warm_up=False):
-        server = RateServer(bench.place, "listen", daemons[name])
-        figures = load(server, 200 if bench.quick else 3000, 64, *UNTIL_CLOSE)
-        server.stop()
-        bench.keep("workers", name, number, **figures)
-    daemons["2 workers"].stop()
+    two_workers(bench, "workers", 64)
+    if quota.parent():
+        bench.group(f"the same, each worker held to {HELD_TO} of a processor")
+        two_workers(bench, "workers-held", 32, HELD_TO)
+    else:
+        say("        no control groups for the processor (cgroups, by root): no worker is held to a share of one")
+
+
+def two_workers(bench, group, at_once, share=None):
+    daemons = {"1 worker": Daemon(bench.place), "2 workers": Daemon(bench.place, workers=2)}
+    pids = [pid for daemon in daemons.values() for pid, part in daemon.parts.items() if part == "worker"]
+    with quota.held(pids, share) if share else contextlib.nullcontext():
+        for number, name in bench.rounds(daemons, warm_up=False):
+            server = RateServer(bench.place, "listen", daemons[name])
+            figures = load(server, 200 if bench.quick else 1500 if share else 3000, at_once, *UNTIL_CLOSE)
+            server.stop()
+            bench.keep(group, name, number, held_to=share, **figures)
+    for daemon in daemons.values():
+        daemon.stop()
 
 
 def crowd(bench, daemon):
