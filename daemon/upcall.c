@@ -51,34 +51,25 @@ struct upcall {
 	int family, group;
 };
 
+enum {
+	/* More than any reply: the kernel makes them of NLMSG_DEFAULT_SIZE, less than two pages of 4 KiB. */
+	REPLY_SIZE = 8192,
+	/* A command has two: its reply and the acknowledgement. */
+	RECEIVES_MAX = 64,
+};
+
 /* ---- Commands ------------------------------------------------------------------------------ */
 
-/* What a command gave, filled in by the callbacks. */
+/* What a command gave. */
 struct answer {
+	uint32_t sequence;
 	bool complete;
 	int error; /* negative errno */
+	/* NULL: no reply is expected. */
+	void (*read)(struct nlmsghdr *header, struct answer *answer);
 	struct upcall_request *request;
 	bool has_request;
 };
-
-static int answer_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *context)
-{
-	struct answer *answer = context;
-
-	(void)from;
-	answer->error = error->error;
-	answer->complete = true;
-	return NL_STOP;
-}
-
-static int answer_acknowledged(struct nl_msg *message, void *context)
-{
-	struct answer *answer = context;
-
-	(void)message;
-	answer->complete = true;
-	return NL_STOP;
-}
 
 static void request_read(struct nlmsghdr *header, struct answer *answer)
 {
@@ -134,39 +125,75 @@ static void request_read(struct nlmsghdr *header, struct answer *answer)
 		answer->error = -EPROTO;
 }
 
-static int answer_message(struct nl_msg *message, void *context)
+static void message_read(struct nlmsghdr *header, struct answer *answer)
 {
-	struct answer *answer = context;
+	const struct nlmsgerr *result = nlmsg_data(header);
 
-	if (answer->request)
-		request_read(nlmsg_hdr(message), answer);
-	return NL_OK;
+	if (header->nlmsg_seq != answer->sequence)
+		return;
+	if (header->nlmsg_type != NLMSG_ERROR) {
+		if (answer->read && genlmsg_valid_hdr(header, 0))
+			answer->read(header, answer);
+	} else if (nlmsg_datalen(header) >= (int)sizeof(*result)) {
+		if (result->error < 0)
+			answer->error = result->error;
+		answer->complete = true;
+	}
+}
+
+/* Takes all that the kernel has queued for a command. Needs no memory, so that nothing of it can stay behind and be
+ * taken for the next one's: a descriptor would be lost with it. A receive itself fails where the kernel had no
+ * memory for a message (ENOBUFS, once), and what it has queued comes after that. 0: the answer is complete. */
+static int answer_receive(struct upcall *upcall, struct answer *answer)
+{
+	_Alignas(struct nlmsghdr) char bytes[REPLY_SIZE];
+	int error = -EIO;
+
+	for (unsigned i = 0; i < RECEIVES_MAX && !answer->complete; i++) {
+		struct sockaddr_nl from = {0};
+		struct iovec part = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+		struct msghdr message = {.msg_name = &from,
+					 .msg_namelen = sizeof(from),
+					 .msg_iov = &part,
+					 .msg_iovlen = 1};
+		ssize_t received =
+		    recvmsg(nl_socket_get_fd(upcall->commands), &message, MSG_DONTWAIT);
+		struct nlmsghdr *header = (struct nlmsghdr *)bytes;
+		int rest = (int)received;
+
+		if (received < 0 && errno == EAGAIN)
+			return error;
+		if (received < 0 && errno != EINTR)
+			error = -errno;
+		for (; from.nl_pid == 0 && nlmsg_ok(header, rest);
+		     header = nlmsg_next(header, &rest))
+			message_read(header, answer);
+	}
+	return answer->complete ? 0 : error;
 }
 
 /* Sends the command and takes what it gives. Frees the message. */
 static int upcall_command(struct upcall *upcall, struct nl_msg *message, struct answer *answer)
 {
-	struct nl_cb *callbacks = nl_cb_alloc(NL_CB_DEFAULT);
-	int r = callbacks ? nl_send_auto(upcall->commands, message) : -NLE_NOMEM;
+	int r;
 
+	errno = 0;
+	r = nl_send_auto(upcall->commands, message);
+	if (r < 0)
+		r = errno ? -errno : -EIO;
+	answer->sequence = nlmsg_hdr(message)->nlmsg_seq;
 	nlmsg_free(message);
-	if (r >= 0) {
-		nl_cb_set(callbacks, NL_CB_VALID, NL_CB_CUSTOM, answer_message, answer);
-		nl_cb_set(callbacks, NL_CB_ACK, NL_CB_CUSTOM, answer_acknowledged, answer);
-		nl_cb_err(callbacks, NL_CB_CUSTOM, answer_error, answer);
-		while (r >= 0 && !answer->complete)
-			r = nl_recvmsgs(upcall->commands, callbacks);
-	}
-	nl_cb_put(callbacks);
-	return answer->complete ? answer->error : r == -NLE_NOMEM ? -ENOMEM : -EIO;
+	if (r >= 0)
+		r = answer_receive(upcall, answer);
+	return answer->error < 0 ? answer->error : r;
 }
 
-static struct nl_msg *command_new(const struct upcall *upcall, uint8_t command)
+static struct nl_msg *command_new(int family, uint8_t command, uint8_t version)
 {
 	struct nl_msg *message = nlmsg_alloc();
 
-	if (message && !genlmsg_put(message, NL_AUTO_PORT, NL_AUTO_SEQ, upcall->family, 0, 0,
-				    command, FAMILY_VERSION)) {
+	if (message &&
+	    !genlmsg_put(message, NL_AUTO_PORT, NL_AUTO_SEQ, family, 0, 0, command, version)) {
 		nlmsg_free(message);
 		return NULL;
 	}
@@ -175,8 +202,8 @@ static struct nl_msg *command_new(const struct upcall *upcall, uint8_t command)
 
 int upcall_accept(struct upcall *upcall, struct upcall_request *ret_request)
 {
-	struct nl_msg *message = command_new(upcall, COMMAND_ACCEPT);
-	struct answer answer = {.request = ret_request};
+	struct nl_msg *message = command_new(upcall->family, COMMAND_ACCEPT, FAMILY_VERSION);
+	struct answer answer = {.read = request_read, .request = ret_request};
 	int error;
 
 	memset(ret_request, 0, sizeof(*ret_request));
@@ -189,18 +216,19 @@ int upcall_accept(struct upcall *upcall, struct upcall_request *ret_request)
 	}
 	error = upcall_command(upcall, message, &answer);
 	if (!answer.has_request)
-		return error == -EAGAIN ? 0 : error < 0 ? error : -EIO;
-	if (error == 0)
+		return answer.error == -EAGAIN ? 0 : error < 0 ? error : -EIO;
+	/* Even if the acknowledgement was lost: it has been handed over. */
+	if (answer.error == 0)
 		return 1;
 	upcall_done(upcall, ret_request->fd, EINVAL, 0);
 	close(ret_request->fd);
 	ret_request->fd = -1;
-	return error;
+	return answer.error;
 }
 
 int upcall_done(struct upcall *upcall, int fd, int status, int32_t identity)
 {
-	struct nl_msg *message = command_new(upcall, COMMAND_DONE);
+	struct nl_msg *message = command_new(upcall->family, COMMAND_DONE, FAMILY_VERSION);
 	struct answer answer = {0};
 
 	if (!message)
