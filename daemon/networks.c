@@ -116,7 +116,7 @@ static struct network *network_find(struct networks *networks,
 	return NULL;
 }
 
-/* What the daemon lacks for the moment; upcall.c says EIO where it gets no socket. */
+/* What the daemon lacks for the moment; upcall.c says EIO where it does not know. */
 static bool error_passes(int error)
 {
 	return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -EAGAIN ||

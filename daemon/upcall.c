@@ -6,7 +6,7 @@
 #include "upcall.h"
 
 #include <errno.h>
-#include <netlink/genl/ctrl.h>
+#include <linux/genetlink.h>
 #include <netlink/genl/genl.h>
 #include <netlink/netlink.h>
 #include <stdlib.h>
@@ -69,6 +69,7 @@ struct answer {
 	void (*read)(struct nlmsghdr *header, struct answer *answer);
 	struct upcall_request *request;
 	bool has_request;
+	int family, group; /* 0: not told */
 };
 
 static void request_read(struct nlmsghdr *header, struct answer *answer)
@@ -172,6 +173,12 @@ static int answer_receive(struct upcall *upcall, struct answer *answer)
 	return answer->complete ? 0 : error;
 }
 
+/* Its own codes are fewer than the kernel's. Where errno was 0 before its call: -errno. */
+static int error_of_library(void)
+{
+	return errno ? -errno : -EIO;
+}
+
 /* Sends the command and takes what it gives. Frees the message. */
 static int upcall_command(struct upcall *upcall, struct nl_msg *message, struct answer *answer)
 {
@@ -180,7 +187,7 @@ static int upcall_command(struct upcall *upcall, struct nl_msg *message, struct 
 	errno = 0;
 	r = nl_send_auto(upcall->commands, message);
 	if (r < 0)
-		r = errno ? -errno : -EIO;
+		r = error_of_library();
 	answer->sequence = nlmsg_hdr(message)->nlmsg_seq;
 	nlmsg_free(message);
 	if (r >= 0)
@@ -242,6 +249,56 @@ int upcall_done(struct upcall *upcall, int fd, int status, int32_t identity)
 	return upcall_command(upcall, message, &answer);
 }
 
+/* ---- The family ---------------------------------------------------------------------------- */
+
+static void groups_read(struct nlattr *groups, struct answer *answer)
+{
+	struct nlattr *group, *parts[CTRL_ATTR_MCAST_GRP_MAX + 1];
+	int rest;
+
+	nla_for_each_nested(group, groups, rest)
+	{
+		if (nla_parse_nested(parts, CTRL_ATTR_MCAST_GRP_MAX, group, NULL) == 0 &&
+		    parts[CTRL_ATTR_MCAST_GRP_NAME] && parts[CTRL_ATTR_MCAST_GRP_ID] &&
+		    nla_strcmp(parts[CTRL_ATTR_MCAST_GRP_NAME], GROUP_NAME) == 0)
+			answer->group = (int)nla_get_u32(parts[CTRL_ATTR_MCAST_GRP_ID]);
+	}
+}
+
+static void family_read(struct nlmsghdr *header, struct answer *answer)
+{
+	struct nlattr *family = nlmsg_find_attr(header, GENL_HDRLEN, CTRL_ATTR_FAMILY_ID);
+	struct nlattr *groups = nlmsg_find_attr(header, GENL_HDRLEN, CTRL_ATTR_MCAST_GROUPS);
+
+	if (family)
+		answer->family = nla_get_u16(family);
+	if (groups)
+		groups_read(groups, answer);
+}
+
+/* libnl's genl_ctrl_resolve() says of every failure that there is no such family. 0, or -errno. */
+static int family_find(struct upcall *upcall)
+{
+	struct nl_msg *message = command_new(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 1);
+	struct answer answer = {.read = family_read};
+	int r;
+
+	if (!message)
+		return -ENOMEM;
+	if (nla_put_string(message, CTRL_ATTR_FAMILY_NAME, FAMILY_NAME) < 0) {
+		nlmsg_free(message);
+		return -ENOMEM;
+	}
+	r = upcall_command(upcall, message, &answer);
+	if (r < 0)
+		return r;
+	if (answer.family == 0 || answer.group == 0)
+		return -ENOENT;
+	upcall->family = answer.family;
+	upcall->group = answer.group;
+	return 0;
+}
+
 /* ---- Notifications ------------------------------------------------------------------------- */
 
 int upcall_fd(const struct upcall *upcall)
@@ -251,10 +308,12 @@ int upcall_fd(const struct upcall *upcall)
 
 int upcall_attend(struct upcall *upcall, bool on)
 {
-	int r = on ? nl_socket_add_membership(upcall->events, upcall->group)
-		   : nl_socket_drop_membership(upcall->events, upcall->group);
+	int r;
 
-	return r < 0 ? -EIO : 0;
+	errno = 0;
+	r = on ? nl_socket_add_membership(upcall->events, upcall->group)
+	       : nl_socket_drop_membership(upcall->events, upcall->group);
+	return r < 0 ? error_of_library() : 0;
 }
 
 bool upcall_listen(struct upcall *upcall)
@@ -275,50 +334,65 @@ bool upcall_listen(struct upcall *upcall)
 
 /* ---- Making it ----------------------------------------------------------------------------- */
 
-static struct nl_sock *socket_new(void)
+static int socket_new(struct nl_sock **ret_socket)
 {
-	struct nl_sock *sock = nl_socket_alloc();
+	struct nl_sock *sock;
+	int error;
 
-	if (sock && (genl_connect(sock) < 0 || nl_socket_set_nonblocking(sock) < 0)) {
-		nl_socket_free(sock);
-		return NULL;
+	errno = 0;
+	sock = nl_socket_alloc();
+	if (sock && genl_connect(sock) == 0 && nl_socket_set_nonblocking(sock) == 0) {
+		*ret_socket = sock;
+		return 0;
 	}
-	return sock;
+	error = error_of_library();
+	if (sock)
+		nl_socket_free(sock);
+	return error;
+}
+
+static int upcall_open(struct upcall *upcall, struct problem *problem)
+{
+	int r = socket_new(&upcall->events);
+
+	if (r == 0)
+		r = socket_new(&upcall->commands);
+	if (r < 0) {
+		problem_set(problem, "no generic netlink socket can be made: %s", strerror(-r));
+		return r;
+	}
+	r = family_find(upcall);
+	if (r == -ENOENT)
+		problem_set(problem, "this kernel has no handshake service (CONFIG_NET_HANDSHAKE; "
+				     "since Linux 6.4)");
+	else if (r < 0)
+		problem_set(problem, "the kernel cannot be asked for its handshake service: %s",
+			    strerror(-r));
+	if (r < 0)
+		return r;
+	r = upcall_attend(upcall, true);
+	if (r < 0)
+		problem_set(problem, "the kernel's handshake requests cannot be listened for: %s%s",
+			    strerror(-r),
+			    r == -EPERM ? "; the daemon needs CAP_NET_ADMIN for it" : "");
+	return r;
 }
 
 int upcall_new(struct upcall **ret_upcall, struct problem *problem)
 {
 	struct upcall *upcall = calloc(1, sizeof(*upcall));
+	int r;
 
 	if (!upcall) {
 		problem_set(problem, "out of memory");
 		return -ENOMEM;
 	}
-	upcall->events = nl_socket_alloc();
-	if (!upcall->events || genl_connect(upcall->events) < 0) {
-		problem_set(problem, "no generic netlink socket can be made: %s", strerror(errno));
+	r = upcall_open(upcall, problem);
+	if (r < 0)
 		upcall_free(upcall);
-		return -EIO;
-	}
-	upcall->family = genl_ctrl_resolve(upcall->events, FAMILY_NAME);
-	upcall->group = genl_ctrl_resolve_grp(upcall->events, FAMILY_NAME, GROUP_NAME);
-	if (upcall->family < 0 || upcall->group < 0) {
-		problem_set(problem, "this kernel has no handshake service (CONFIG_NET_HANDSHAKE; "
-				     "since Linux 6.4)");
-		upcall_free(upcall);
-		return -ENOENT;
-	}
-	nl_socket_disable_seq_check(upcall->events);
-	upcall->commands = socket_new();
-	if (!upcall->commands || nl_socket_set_nonblocking(upcall->events) < 0 ||
-	    upcall_attend(upcall, true) < 0) {
-		problem_set(problem, "the kernel's handshake requests cannot be listened for: %s",
-			    strerror(errno));
-		upcall_free(upcall);
-		return -EIO;
-	}
-	*ret_upcall = upcall;
-	return 0;
+	else
+		*ret_upcall = upcall;
+	return r;
 }
 
 void upcall_free(struct upcall *upcall)

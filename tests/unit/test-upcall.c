@@ -3,7 +3,7 @@
 #include "upcall.h"
 
 #include <errno.h>
-#include <netlink/genl/ctrl.h>
+#include <linux/genetlink.h>
 #include <netlink/genl/genl.h>
 #include <netlink/netlink.h>
 #include <setjmp.h>
@@ -34,6 +34,8 @@ static struct {
 	int done_fd, done_status; /* the last one's */
 	int done_error;           /* what DONE gives */
 	int send_error;
+	int connect_error, family_error, group_error;
+	bool group_missing;
 } kernel;
 
 static void queue_add(struct nl_msg *message)
@@ -89,6 +91,41 @@ static int done_reply(struct nlmsghdr *command)
 	return kernel.done_error;
 }
 
+static int family_reply(struct nlmsghdr *command)
+{
+	const struct genlmsghdr head = {.cmd = CTRL_CMD_NEWFAMILY, .version = 2};
+	struct nlattr *name = nlmsg_find_attr(command, GENL_HDRLEN, CTRL_ATTR_FAMILY_NAME);
+	static const char *const groups[] = {"none", "tlshd"};
+	struct nlattr *list, *group;
+	struct nl_msg *message;
+
+	assert_non_null(name);
+	assert_string_equal(nla_get_string(name), "handshake");
+	if (kernel.family_error)
+		return -kernel.family_error;
+	message = reply_new(command, GENL_ID_CTRL);
+	assert_int_equal(nlmsg_append(message, (void *)&head, sizeof(head), NLMSG_ALIGNTO), 0);
+	nla_put_u16(message, CTRL_ATTR_FAMILY_ID, FAMILY);
+	list = nla_nest_start(message, CTRL_ATTR_MCAST_GROUPS);
+	for (int i = 0; i < (kernel.group_missing ? 1 : 2); i++) {
+		group = nla_nest_start(message, i + 1);
+		nla_put_u32(message, CTRL_ATTR_MCAST_GRP_ID, (uint32_t)(GROUP - 1 + i));
+		nla_put_string(message, CTRL_ATTR_MCAST_GRP_NAME, groups[i]);
+		nla_nest_end(message, group);
+	}
+	nla_nest_end(message, list);
+	queue_add(message);
+	return 0;
+}
+
+static int command_reply(struct nlmsghdr *command)
+{
+	if (command->nlmsg_type == GENL_ID_CTRL)
+		return family_reply(command);
+	assert_int_equal(command->nlmsg_type, FAMILY);
+	return genlmsg_hdr(command)->cmd == ACCEPT ? accept_reply(command) : done_reply(command);
+}
+
 int nl_send_auto(struct nl_sock *sock, struct nl_msg *message)
 {
 	struct nlmsghdr *command = nlmsg_hdr(message);
@@ -100,8 +137,7 @@ int nl_send_auto(struct nl_sock *sock, struct nl_msg *message)
 	}
 	nl_complete_msg(sock, message);
 	assert_true(command->nlmsg_flags & NLM_F_ACK);
-	assert_int_equal(command->nlmsg_type, FAMILY);
-	error = genlmsg_hdr(command)->cmd == ACCEPT ? accept_reply(command) : done_reply(command);
+	error = command_reply(command);
 	if (!kernel.loses_acknowledgement)
 		acknowledge(command, error);
 	return (int)command->nlmsg_len;
@@ -137,19 +173,8 @@ __attribute__((visibility("default"))) ssize_t recvmsg(int fd, struct msghdr *me
 int genl_connect(struct nl_sock *sock)
 {
 	(void)sock;
-	return 0;
-}
-
-int genl_ctrl_resolve(struct nl_sock *sock, const char *name)
-{
-	(void)sock, (void)name;
-	return FAMILY;
-}
-
-int genl_ctrl_resolve_grp(struct nl_sock *sock, const char *family, const char *name)
-{
-	(void)sock, (void)family, (void)name;
-	return GROUP;
+	errno = kernel.connect_error;
+	return kernel.connect_error ? -NLE_FAILURE : 0;
 }
 
 int nl_socket_set_nonblocking(const struct nl_sock *sock)
@@ -162,7 +187,8 @@ int nl_socket_add_membership(struct nl_sock *sock, int group)
 {
 	(void)sock;
 	assert_int_equal(group, GROUP);
-	return 0;
+	errno = kernel.group_error;
+	return kernel.group_error ? -NLE_FAILURE : 0;
 }
 
 /* ---- Tests --------------------------------------------------------------------------------- */
@@ -282,6 +308,42 @@ static void answers_what_makes_no_sense(void **state)
 	close(ends[1]);
 }
 
+static void expect_none(int error, const char *words)
+{
+	struct problem problem = {""};
+
+	upcall_free(upcall);
+	upcall = NULL;
+	assert_int_equal(upcall_new(&upcall, &problem), -error);
+	if (!strstr(problem.text, words))
+		fail_msg("\"%s\" does not say \"%s\"", problem.text, words);
+	assert_null(upcall);
+	assert_true(error == ENOENT || !strstr(problem.text, "has no handshake service"));
+}
+
+static void only_a_kernel_without_the_service_is_said_to_be_one(void **state)
+{
+	(void)state;
+	kernel.connect_error = EMFILE;
+	expect_none(EMFILE, "Too many open files");
+	kernel.connect_error = 0;
+	kernel.send_error = ENOBUFS;
+	expect_none(ENOBUFS, "No buffer space available");
+	kernel.send_error = 0;
+	kernel.family_error = ENOENT;
+	expect_none(ENOENT, "this kernel has no handshake service");
+	kernel.family_error = ENOMEM;
+	expect_none(ENOMEM, "Cannot allocate memory");
+	kernel.family_error = EPERM;
+	expect_none(EPERM, "Operation not permitted");
+	kernel.family_error = 0;
+	kernel.group_error = EPERM;
+	expect_none(EPERM, "needs CAP_NET_ADMIN");
+	kernel.group_error = 0;
+	kernel.group_missing = true;
+	expect_none(ENOENT, "this kernel has no handshake service");
+}
+
 #define WITH_UPCALL(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -293,6 +355,7 @@ int main(void)
 	    WITH_UPCALL(passes_over_the_reply_to_another_command),
 	    WITH_UPCALL(what_cannot_be_sent_is_told),
 	    WITH_UPCALL(answers_what_makes_no_sense),
+	    WITH_UPCALL(only_a_kernel_without_the_service_is_said_to_be_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
