@@ -54,7 +54,8 @@ static int find(gnutls_session_t tls, const gnutls_datum_t *identity, gnutls_dat
 	if (!psk->found)
 		return -1;
 	ret_key->data = gnutls_malloc(key.size); // The library frees it.
-	if (!ret_key->data)
+	psk->no_memory = !ret_key->data;
+	if (psk->no_memory)
 		return -1;
 	memcpy(ret_key->data, key.data, key.size);
 	ret_key->size = key.size;
@@ -101,11 +102,12 @@ static int client_set(struct session *session, const gnutls_datum_t *identity,
 		      const gnutls_datum_t *key, bool sha384)
 {
 	struct problem problem = {""};
+	int error = psk_client_new(sha384, identity, key, &session->psk.client, &problem);
 
-	if (psk_client_new(sha384, identity, key, &session->psk.client, &problem) < 0) {
+	if (error < 0) {
 		session->psk.client = NULL;
 		session->psk.too_new = sha384 && !psk_knows_sha384();
-		return GNUTLS_E_INSUFFICIENT_CREDENTIALS;
+		return error == GNUTLS_E_MEMORY_ERROR ? error : GNUTLS_E_INSUFFICIENT_CREDENTIALS;
 	}
 	psk_identity_show(identity->data, identity->size, session->psk.identity);
 	return gnutls_credentials_set(session->tls, GNUTLS_CRD_PSK, session->psk.client);
@@ -181,6 +183,13 @@ bool psk_session_tell(struct failure *failure, int error, const struct session *
 	}
 	if (!psk->asked)
 		return false;
+	// Left alone, the library has an error for it that says nothing.
+	if (psk->no_memory) {
+		*ret_alert = GNUTLS_A_INTERNAL_ERROR;
+		failure_set(failure, FAILURE_INTERNAL, true,
+			    "There is not enough memory for the pre-shared key");
+		return true;
+	}
 	if (!psk->found) {
 		// RFC 4279, 2; RFC 8446, 6.2.
 		*ret_alert = GNUTLS_A_UNKNOWN_PSK_IDENTITY;

@@ -16,6 +16,7 @@ struct psk_session {
 	gnutls_psk_client_credentials_t client; /* NULL: not a client's */
 	bool asked;                             /* server: the client offered the identity below */
 	bool found;
+	bool no_memory; /* server: there was none to give the library the key in */
 	bool too_new;   /* a key of SHA-384, which this library does not know */
 	bool sha384;    /* server: what the credentials that it has are for */
 	int32_t serial; /* of a key that came with the kernel's request; 0: it is none of these */

@@ -309,13 +309,15 @@ int psk_client_new(bool sha384, const gnutls_datum_t *identity, const gnutls_dat
 {
 	int error = client_allocate(sha384, ret_credentials);
 
-	if (error < 0)
-		return allocation_failed(error, problem);
+	if (error < 0) {
+		allocation_failed(error, problem);
+		return error;
+	}
 	error =
 	    gnutls_psk_set_client_credentials2(*ret_credentials, identity, key, GNUTLS_PSK_KEY_RAW);
 	if (error == 0)
 		return 0;
 	gnutls_psk_free_client_credentials(*ret_credentials);
-	return problem_set(problem, "the pre-shared key cannot be used: %s",
-			   gnutls_strerror(error));
+	problem_set(problem, "the pre-shared key cannot be used: %s", gnutls_strerror(error));
+	return error;
 }

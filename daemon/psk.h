@@ -53,7 +53,8 @@ int psk_keyring_read(struct psk *psk, const char *name, struct problem *problem)
 /* Whether this GnuTLS knows keys of SHA-384. */
 bool psk_knows_sha384(void);
 /* Credentials of a server that finds keys by find(), and of a client with this one key. dh (or NULL) is
- * only referred to. 0, or -1 and a sentence: psk-hash = SHA384 needs a newer GnuTLS. */
+ * only referred to. 0, or a sentence and -1 (of a client: the GnuTLS error): psk-hash = SHA384 needs a newer
+ * GnuTLS. */
 int psk_server_new(bool sha384, gnutls_dh_params_t dh,
 		   gnutls_psk_server_credentials_function2 *find,
 		   gnutls_psk_server_credentials_t *ret_credentials, struct problem *problem);

@@ -283,8 +283,8 @@ int session_open(struct session *session, const struct decision *decision,
 		failure_set(failure, FAILURE_UNSUPPORTED, false,
 			    "The kernel has none of the ciphers that the profile \"%s\" allows",
 			    decision->profile->config->name);
-	failure_set(failure, FAILURE_INTERNAL, false, "No TLS session can be made: %s",
-		    gnutls_strerror(error));
+	failure_set(failure, FAILURE_INTERNAL, error == GNUTLS_E_MEMORY_ERROR,
+		    "No TLS session can be made: %s", gnutls_strerror(error));
 	session_close(session);
 	return -1;
 }
