@@ -113,13 +113,18 @@ fail:
 	return -1;
 }
 
+static bool key_is_weak(int algorithm, unsigned bits)
+{
+	return algorithm < 0 || gnutls_pk_bits_to_sec_param((gnutls_pk_algorithm_t)algorithm,
+							    bits) < GNUTLS_SEC_PARAM_MEDIUM;
+}
+
 int certificate_is_weak(gnutls_x509_crt_t certificate)
 {
 	unsigned bits = 0;
 	int algorithm = gnutls_x509_crt_get_pk_algorithm(certificate, &bits);
 
-	return algorithm < 0 || gnutls_pk_bits_to_sec_param((gnutls_pk_algorithm_t)algorithm,
-							    bits) < GNUTLS_SEC_PARAM_MEDIUM;
+	return key_is_weak(algorithm, bits);
 }
 
 // By name, since older GnuTLS does not know it; one that cannot compute with it read no certificate.
@@ -130,10 +135,8 @@ static bool key_is_post_quantum(int algorithm)
 	return name && !strncmp(name, "ML-DSA-", 7);
 }
 
-static bool key_is_usable(gnutls_x509_crt_t certificate)
+static bool key_is_usable(int algorithm)
 {
-	int algorithm = gnutls_x509_crt_get_pk_algorithm(certificate, NULL);
-
 	switch (algorithm) {
 	case GNUTLS_PK_RSA:
 	case GNUTLS_PK_RSA_PSS:
@@ -146,19 +149,26 @@ static bool key_is_usable(gnutls_x509_crt_t certificate)
 	}
 }
 
+// 0, or negative and a sentence; -ENOMEM says nothing about the chain.
 static int chain_check(const char *path, const struct certificates *chain, struct problem *problem)
 {
 	char one[256], other[256];
 	unsigned bits = 0;
 
-	if (!key_is_usable(chain->items[0]))
-		return problem_set(problem,
-				   "certificate \"%s\": TLS cannot use its kind of key; use ECDSA,"
-				   " Ed25519 or RSA",
-				   path);
 	for (unsigned i = 0; i < chain->count; i++) {
-		gnutls_x509_crt_get_pk_algorithm(chain->items[i], &bits);
-		if (certificate_is_weak(chain->items[i]))
+		int algorithm = gnutls_x509_crt_get_pk_algorithm(chain->items[i], &bits);
+
+		if (algorithm == GNUTLS_E_MEMORY_ERROR) {
+			problem_set(problem, "out of memory");
+			return -ENOMEM;
+		}
+		if (i == 0 && !key_is_usable(algorithm))
+			return problem_set(
+			    problem,
+			    "certificate \"%s\": TLS cannot use its kind of key; use ECDSA,"
+			    " Ed25519 or RSA",
+			    path);
+		if (key_is_weak(algorithm, bits))
 			return problem_set(
 			    problem,
 			    "certificate \"%s\": the key of \"%s\" is too weak (%u"
@@ -225,7 +235,7 @@ int certificate_chain_import(const void *bytes, size_t size, const char *source,
 		    : chain_check(source, &chain, problem);
 	if (error < 0) {
 		certificates_done(&chain);
-		return -1;
+		return error;
 	}
 	*ret_chain = chain;
 	return 0;
