@@ -80,16 +80,17 @@ static bool error_passes(int error)
 	return error == -EAGAIN || error == -ETOOMANYREFS || error == -ENOBUFS || error == -ENOMEM;
 }
 
-static void outbox_wait(struct outbox *outbox, int error)
+/* 0, or -ENOMEM: nothing would ever say when to go on. */
+static int outbox_wait(struct outbox *outbox, int error)
 {
 	const struct timeval soon = {.tv_usec = 20000};
+	const struct timeval *patience = timerisset(&outbox->patience) ? &outbox->patience : NULL;
+	int r;
 
 	event_base_update_cache_time(event_get_base(outbox->retry));
-	if (error == -EAGAIN)
-		event_add(outbox->writable,
-			  timerisset(&outbox->patience) ? &outbox->patience : NULL);
-	else
-		event_add(outbox->retry, &soon);
+	r = error == -EAGAIN ? event_add(outbox->writable, patience)
+			     : event_add(outbox->retry, &soon);
+	return r < 0 ? -ENOMEM : 0;
 }
 
 static void outbox_writable(evutil_socket_t fd, short events, void *context)
@@ -104,10 +105,8 @@ static void outbox_writable(evutil_socket_t fd, short events, void *context)
 			break;
 		packet_drop(outbox);
 	}
-	if (error_passes(error)) {
-		outbox_wait(outbox, error);
-		error = 0;
-	}
+	if (error_passes(error))
+		error = outbox_wait(outbox, error);
 	outbox->moved(outbox->context, error);
 }
 
@@ -193,11 +192,14 @@ int outbox_push(struct outbox *outbox, const struct message_writer *writer, cons
 	if (error_passes(error)) {
 		int kept = outbox_keep(outbox, writer, sent, count, holds_place);
 
-		if (kept == 0) {
-			if (outbox->count == 1)
-				outbox_wait(outbox, error);
-			return 0;
+		if (kept == 0 && outbox->count == 1) {
+			kept = outbox_wait(outbox, error);
+			if (kept < 0)
+				packet_drop(outbox);
+			return kept;
 		}
+		if (kept == 0)
+			return 0;
 		error = kept;
 	}
 	fds_close(sent, count);

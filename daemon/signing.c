@@ -49,6 +49,7 @@ static const char lost_words[] =
 static const char none_words[] =
     "The signer, which has the private key, has ended, and no other could be started";
 static const char refused_words[] = "The private key could not be used";
+static const char memory_words[] = "The signer cannot be asked: there is not enough memory";
 
 /* ---- Handshakes ---------------------------------------------------------------------------- */
 
@@ -217,13 +218,19 @@ static void answer_take(struct signing *signing, const struct signer_answer *ans
 		call->resumed(call->context, call->result);
 }
 
-/* Those that wait for a signer that is gone. What it has not been asked yet may wait for another. */
-static void requests_fail(struct signing *signing, bool all, const char *words)
+enum {
+	REQUESTS_SENT = 1,
+	REQUESTS_UNSENT = 2,
+	REQUESTS_ALL = REQUESTS_SENT | REQUESTS_UNSENT,
+};
+
+static void requests_fail(struct signing *signing, int which, const char *words)
 {
 	for (unsigned i = 0; i < fibers_most(signing->fibers); i++) {
 		struct signing_call *call = signing->calls[i];
 
-		if (!call || !call->request || !(all || call->request->sent))
+		if (!call || !call->request ||
+		    !(which & (call->request->sent ? REQUESTS_SENT : REQUESTS_UNSENT)))
 			continue;
 		call->failure = words;
 		request_end(signing, call, GNUTLS_E_PK_SIGN_FAILED);
@@ -244,10 +251,11 @@ static void channel_close(struct signing *signing)
 	signing->fd = -1;
 }
 
+/* What the one that is gone has not been asked yet may wait for another. */
 static void channel_lost(struct signing *signing)
 {
 	channel_close(signing);
-	requests_fail(signing, signing->lost, lost_words);
+	requests_fail(signing, signing->lost ? REQUESTS_ALL : REQUESTS_SENT, lost_words);
 }
 
 /* Of one packet: 0, or -1: no signer of ours says such a thing. */
@@ -296,12 +304,13 @@ static void requests_send(struct signing *signing)
 				       request->data.data, request->data.size))
 			break;
 		r = signer_packet_send(signing->fd, &packet, MSG_DONTWAIT);
-		if (r < 0) {
-			/* Full, or gone: reading tells. */
-			if (r == -EAGAIN)
-				event_add(signing->writable, NULL);
+		if (r == -EAGAIN && event_add(signing->writable, NULL) == 0)
 			return;
-		}
+		/* Nothing would say when they can go. */
+		if (r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM)
+			requests_fail(signing, REQUESTS_UNSENT, memory_words);
+		if (r < 0) /* gone, else: reading tells */
+			return;
 		for (; packet.count; packet.count--) {
 			request = TAILQ_FIRST(&signing->requests);
 			TAILQ_REMOVE(&signing->requests, request, link);
@@ -337,11 +346,12 @@ void signing_change(struct signing *signing, int fd)
 	signing->lost = fd < 0;
 	channel_close(signing);
 	/* Its end may not have been heard yet. */
-	requests_fail(signing, signing->lost, signing->lost ? none_words : lost_words);
+	requests_fail(signing, signing->lost ? REQUESTS_ALL : REQUESTS_SENT,
+		      signing->lost ? none_words : lost_words);
 	if (channel_open(signing, fd) < 0) {
 		log_error("the signer cannot be asked: there is not enough memory");
 		signing->lost = true;
-		requests_fail(signing, true, none_words);
+		requests_fail(signing, REQUESTS_ALL, none_words);
 		return;
 	}
 	requests_send(signing);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* links: libhandshake/message.o */
 /* Packets arrive in their order, once, with their descriptors; each held place is given back once. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -15,6 +16,19 @@
 #include <cmocka.h>
 
 #include "outbox.h"
+
+/* ---- Want of memory ---- */
+
+static bool unwatchable; /* no event can be added */
+
+int event_add(struct event *event, const struct timeval *timeout)
+{
+	int (*add)(struct event *, const struct timeval *);
+	void *symbol = dlsym(RTLD_NEXT, "event_add");
+
+	memcpy(&add, &symbol, sizeof(add));
+	return unwatchable ? -1 : add(event, timeout);
+}
 
 static struct {
 	struct event_base *base;
@@ -201,6 +215,35 @@ static void a_connection_that_breaks_while_packets_wait_is_told(void **state)
 	assert_true(fixture.error < 0);
 }
 
+/* A packet that nothing would ever send is refused, and nothing of it stays. */
+static void without_memory_to_wait_a_packet_is_refused(void **state)
+{
+	int error = 0;
+
+	(void)state;
+	unwatchable = true;
+	for (int i = 0; i < 1000 && error == 0; i++) {
+		fixture.released = 0;
+		error = push(1, true, true);
+	}
+	assert_int_equal(error, -ENOMEM);
+	unwatchable = false;
+	assert_int_equal(push(2, true, true), 0);
+	assert_int_equal(outbox_waiting(fixture.outbox), 1);
+	assert_int_equal(fixture.released, 1);
+	assert_int_equal(fixture.moved, 0);
+	/* Where it cannot go on waiting, the connection ends. */
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(push(3, true, true), 0);
+	while (pull(1))
+		;
+	unwatchable = true;
+	event_base_loop(fixture.base, EVLOOP_ONCE);
+	unwatchable = false;
+	assert_int_equal(fixture.moved, 1);
+	assert_int_equal(fixture.error, -ENOMEM);
+}
+
 static void a_packet_that_is_too_large_is_refused_alone(void **state)
 {
 	static struct message_writer writer;
@@ -230,6 +273,8 @@ int main(void)
 		a_broken_connection_is_told_once_and_its_place_given_back, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_connection_that_breaks_while_packets_wait_is_told,
 					    setup, teardown),
+	    cmocka_unit_test_setup_teardown(without_memory_to_wait_a_packet_is_refused, setup,
+					    teardown),
 	    cmocka_unit_test_setup_teardown(a_packet_that_is_too_large_is_refused_alone, setup,
 					    teardown),
 	};

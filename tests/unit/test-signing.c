@@ -2,6 +2,7 @@
 // What a worker makes of a signer that answers, that does not, that dies and that talks nonsense. The test
 // plays the signer; and the packets between the two.
 /* links: tests/unit/engine-fixture.o tests/unit/engine-peer.o tests/unit/engine-pki.o tests/unit/engine-records.o tests/unit/engine-checks.o */
+#include <dlfcn.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,6 +18,21 @@
 #include "signer-protocol.h"
 #include "signer.h"
 #include "signing.h"
+
+/* ---- Want of memory ---- */
+
+static int unwatchable = -1; /* whose events cannot be added */
+
+int event_add(struct event *event, const struct timeval *timeout)
+{
+	int (*add)(struct event *, const struct timeval *);
+	void *symbol = dlsym(RTLD_NEXT, "event_add");
+
+	memcpy(&add, &symbol, sizeof(add));
+	if (unwatchable >= 0 && event_get_fd(event) == unwatchable)
+		return -1;
+	return add(event, timeout);
+}
 
 /* ---- Packets ---- */
 
@@ -301,6 +317,26 @@ static void what_was_not_sent_waits_for_the_next_signer(void **state)
 	engine->outcome.relay_fd = engine->outcome.relay_state_fd = -1;
 }
 
+static void one_that_can_never_be_asked_fails_clearly(void **state)
+{
+	struct engine *engine = *state;
+	struct scene scene;
+	int ends[2];
+
+	scene_begin(engine, &scene);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	while (send(ends[0], "full", 4, MSG_DONTWAIT) == 4)
+		;
+	assert_int_equal(errno, EAGAIN);
+	signing_change(engine->surroundings.signing, ends[0]);
+	unwatchable = ends[0];
+	scene_start(engine, &scene);
+	engine_wait(engine);
+	unwatchable = -1;
+	expect_failure(engine, &scene, "not enough memory");
+	close(ends[1]);
+}
+
 static void the_deadline_holds_while_it_waits(void **state)
 {
 	struct engine *engine = *state;
@@ -335,6 +371,7 @@ int main(void)
 	    WITH_ENGINE(answers_of_nobodys_are_passed_over),
 	    WITH_ENGINE(a_cancelled_handshake_leaves_nothing_behind),
 	    WITH_ENGINE(what_was_not_sent_waits_for_the_next_signer),
+	    WITH_ENGINE(one_that_can_never_be_asked_fails_clearly),
 	    WITH_ENGINE(the_deadline_holds_while_it_waits),
 	};
 
