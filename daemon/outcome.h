@@ -61,7 +61,7 @@ struct identity {
 	char public_key_sha256[65]; /* of a raw public key, which is shown without a certificate */
 	char (*names)[IDENTITY_NAME_SIZE]; /* "dns:…", "ip:…", "email:…", "uri:…"; owned */
 	unsigned name_count;
-	char *chain; /* PEM, owned; NULL: none */
+	char *chain; /* PEM of at most HANDSHAKE_CHAIN_SIZE bytes, owned; NULL: none */
 };
 
 struct outcome {

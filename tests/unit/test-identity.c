@@ -246,6 +246,26 @@ static void refuses_what_is_no_certificate(void **state)
 	assert_null(made->identity.chain);
 }
 
+static void leaves_out_a_chain_that_is_too_long(void **state)
+{
+	/* Three bytes of it are four of PEM. */
+	static unsigned char large[HANDSHAKE_CHAIN_SIZE];
+	struct made *made = *state;
+	gnutls_datum_t chain[2] = {{0}, {large, HANDSHAKE_CHAIN_SIZE / 2}};
+
+	read_made(made);
+	identity_done(&made->identity);
+	chain[0] = made->der[0];
+	assert_int_equal(identity_read(chain, 2, &made->identity), 0);
+	assert_non_null(made->identity.chain);
+	assert_true(strlen(made->identity.chain) <= HANDSHAKE_CHAIN_SIZE);
+	identity_done(&made->identity);
+	chain[1].size = HANDSHAKE_CHAIN_SIZE;
+	assert_int_equal(identity_read(chain, 2, &made->identity), 0);
+	assert_true(made->identity.present);
+	assert_null(made->identity.chain);
+}
+
 #define made_test(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -259,6 +279,7 @@ int main(void)
 	    made_test(bounds_the_number_and_the_sum_of_names),
 	    made_test(counts_a_percent_sign_as_what_it_takes_in_a_packet),
 	    made_test(refuses_what_is_no_certificate),
+	    made_test(leaves_out_a_chain_that_is_too_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
