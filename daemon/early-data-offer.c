@@ -23,24 +23,39 @@ void early_data_offer_done(struct early_data_offer *offer)
 	offer->size = 0;
 }
 
-static const char no_memory[] = "finds no memory in the daemon: try again";
+/* What came as early data … */
+static const char *offer_words(int error)
+{
+	switch (error) {
+	case -ENOTTY:
+		return "is no memfd (memfd_create(2))";
+	case -EFBIG:
+		return "holds more than 65536 bytes";
+	case -ENODATA:
+		return "is empty; leave it out";
+	case -ENOMEM:
+		return "finds no memory in the daemon: try again";
+	default:
+		return "cannot be read to its end";
+	}
+}
 
-/* NULL, or what is wrong. */
-static const char *offer_fill(struct early_data_offer *offer, int fd)
+/* 0, or -errno. */
+static int offer_fill(struct early_data_offer *offer, int fd)
 {
 	struct stat status;
 	size_t length = 0;
 
 	/* Answered by the kernel for memory alone, without asking the file. */
 	if (fcntl(fd, F_GET_SEALS) < 0 || fstat(fd, &status) < 0)
-		return "is no memfd (memfd_create(2))";
+		return -ENOTTY;
 	if (status.st_size > HANDSHAKE_EARLY_DATA_SIZE)
-		return "holds more than 65536 bytes";
+		return -EFBIG;
 	if (status.st_size == 0)
-		return "is empty; leave it out";
+		return -ENODATA;
 	offer->bytes = malloc((size_t)status.st_size);
 	if (offer->bytes == NULL)
-		return no_memory;
+		return -ENOMEM;
 	offer->size = (size_t)status.st_size;
 	while (length < offer->size) {
 		ssize_t n = pread(fd, offer->bytes + length, offer->size - length, (off_t)length);
@@ -48,24 +63,24 @@ static const char *offer_fill(struct early_data_offer *offer, int fd)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return "cannot be read to its end";
+			return -EIO;
 		length += (size_t)n;
 	}
-	return NULL;
+	return 0;
 }
 
 int early_data_offer_read(int fd, struct early_data_offer *ret_offer, struct failure *failure)
 {
 	struct early_data_offer offer = {.bytes = NULL};
-	const char *wrong = offer_fill(&offer, fd);
+	int error = offer_fill(&offer, fd);
 
-	if (wrong == NULL) {
+	if (error == 0) {
 		*ret_offer = offer;
 		return 0;
 	}
 	early_data_offer_done(&offer);
-	failure_set(failure, wrong == no_memory ? FAILURE_BUSY : FAILURE_REQUEST,
-		    wrong == no_memory, "What came as early data %s", wrong);
+	failure_set(failure, error == -ENOMEM ? FAILURE_BUSY : FAILURE_REQUEST, error == -ENOMEM,
+		    "What came as early data %s", offer_words(error));
 	return -1;
 }
 

@@ -60,7 +60,7 @@ struct early_data_offer {
 int early_data_guard_open(struct early_data_guard *guard);
 void early_data_guard_close(struct early_data_guard *guard);
 
-/* Copies what the memfd of a stranger holds. 0, or -1 with a failure of class request. */
+/* Copies what the memfd of a stranger holds. 0, or -1 with a failure of class request; busy: no memory. */
 int early_data_offer_read(int fd, struct early_data_offer *ret_offer, struct failure *failure);
 /* Takes what *offer has and gives it to the library, where profile and ticket allow; after the session has its
  * ticket, before its handshake. alpn: what the connection of the ticket agreed on, "": nothing; NULL: there
