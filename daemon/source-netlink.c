@@ -350,53 +350,74 @@ static int keys_take(struct source_netlink *source, struct kernel_pending *pendi
 	return problem_set(problem, "its keys cannot be passed on: %s", strerror(-r));
 }
 
-static void request_take(struct source_netlink *source, struct network *network,
-			 const struct upcall_request *request)
+/* A place in the queue. NULL: there is none, and it has been turned away. */
+static struct kernel_pending *request_queue(struct source_netlink *source, struct network *network,
+					    const struct upcall_request *request,
+					    const char *profile)
 {
-	struct problem problem = {""};
-	bool retry;
-	const char *profile = consumer_profile(source->config, request, &retry, &problem);
-	uint32_t timeout_ms = request_timeout(request);
 	struct kernel_pending *pending;
-	int status;
 
-	if (!profile) {
-		request_refuse(source, network, request, retry ? ETIMEDOUT : EACCES, problem.text);
-		return;
-	}
 	if (request->authentication == UPCALL_PSK && request->is_server &&
 	    !kernel_queue_has_room_for_keys(source->queue)) {
 		request_turn_away(
 		    source, network, request,
 		    "the keys of those under way take 256 MiB; see who asks for so many,"
 		    " or give their port a keyring with fewer keys");
-		return;
+		return NULL;
 	}
-	pending = kernel_queue_add(source->queue, network, consumer_number(source->config, profile),
-				   source->last_id + 1, now_ms() + timeout_ms + GRACE_MS);
-	if (!pending) {
+	pending =
+	    kernel_queue_add(source->queue, network, consumer_number(source->config, profile),
+			     source->last_id + 1, now_ms() + request_timeout(request) + GRACE_MS);
+	if (!pending)
 		/* There was room when it was asked for, but another consumer's. */
 		request_turn_away(
 		    source, network, request,
 		    "its consumer has its share of requests-total under way; raise that,"
 		    " or see who asks for so many");
+	return pending;
+}
+
+/* Takes the descriptor. */
+static void pending_begin(struct source_netlink *source, struct kernel_pending *pending,
+			  const struct upcall_request *request, const char *profile)
+{
+	const struct network *network = kernel_pending_network(pending);
+	struct kernel_request *told = &pending->request;
+
+	pending->fd = request->fd;
+	told->id = ++source->last_id;
+	told->is_server = request->is_server;
+	told->unauthenticated = request->authentication == UPCALL_UNAUTHENTICATED;
+	told->timeout_ms = request_timeout(request);
+	snprintf(told->profile, sizeof(told->profile), "%s", profile);
+	memcpy(told->peer_name, request->peer_name, sizeof(told->peer_name));
+	if (network->name)
+		snprintf(told->network, sizeof(told->network), "%s", network->name);
+}
+
+static void request_take(struct source_netlink *source, struct network *network,
+			 const struct upcall_request *request)
+{
+	struct problem problem = {""};
+	struct kernel_pending *pending;
+	const char *profile;
+	bool retry;
+	int status;
+
+	profile = consumer_profile(source->config, request, &retry, &problem);
+	if (!profile) {
+		request_refuse(source, network, request, retry ? ETIMEDOUT : EACCES, problem.text);
 		return;
 	}
+	pending = request_queue(source, network, request, profile);
+	if (!pending)
+		return;
 	if (keys_take(source, pending, request, &status, &problem) < 0) {
 		pending_remove(source, pending);
 		request_refuse(source, network, request, status, problem.text);
 		return;
 	}
-	pending->fd = request->fd;
-	pending->request.id = ++source->last_id;
-	pending->request.is_server = request->is_server;
-	pending->request.unauthenticated = request->authentication == UPCALL_UNAUTHENTICATED;
-	pending->request.timeout_ms = timeout_ms;
-	snprintf(pending->request.profile, sizeof(pending->request.profile), "%s", profile);
-	memcpy(pending->request.peer_name, request->peer_name, sizeof(pending->request.peer_name));
-	if (network->name)
-		snprintf(pending->request.network, sizeof(pending->request.network), "%s",
-			 network->name);
+	pending_begin(source, pending, request, profile);
 	network->numbers.requests++;
 	network->numbers.under_way++;
 	networks_note(source->networks, network);
