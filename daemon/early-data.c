@@ -36,10 +36,10 @@ static void early_data_refuse(struct early_data *early, const char *reason)
 
 /* ---- The guard ----------------------------------------------------------------------------- */
 
-static bool binder_is(const struct hello_early *hello, const gnutls_datum_t *key)
+static bool binder_is(const struct early_data *early, const gnutls_datum_t *key)
 {
-	return hello->binder_size > 0 && key->size == LIBRARY_PREFIX + hello->binder_size &&
-	       memcmp(key->data + LIBRARY_PREFIX, hello->binder, hello->binder_size) == 0;
+	return early->binder_size > 0 && key->size == LIBRARY_PREFIX + early->binder_size &&
+	       memcmp(key->data + LIBRARY_PREFIX, early->binder, early->binder_size) == 0;
 }
 
 static gnutls_cipher_algorithm_t suite_cipher(uint16_t suite)
@@ -73,7 +73,7 @@ static int guard_add(void *context, time_t expires, const gnutls_datum_t *key,
 		return GNUTLS_E_DB_ENTRY_EXISTS;
 	guard = early->guard;
 	config = early->decision->profile->config;
-	if (!binder_is(&early->hello, key)) {
+	if (!binder_is(early, key)) {
 		early_data_refuse(early, "the ticket is not the first that the client offers");
 		return GNUTLS_E_DB_ENTRY_EXISTS;
 	}
@@ -84,7 +84,7 @@ static int guard_add(void *context, time_t expires, const gnutls_datum_t *key,
 	/* The library believes the age that a client tells of its ticket; what ends a ticket is its key, which the
 	 * library makes anew each three lifetimes, and it takes the one before. */
 	error = shared_store_put(
-	    guard->store, SHARED_REPLAY, early->hello.binder, early->hello.binder_size, "", 0,
+	    guard->store, SHARED_REPLAY, early->binder, early->binder_size, "", 0,
 	    time(NULL) + (time_t)config->resumption.ticket_lifetime_s * TICKET_LIVES, true);
 	if (error >= 0) {
 		early->taken = true;
@@ -198,7 +198,7 @@ static unsigned list_numbers(const unsigned *list, int count, uint16_t (*number)
 }
 
 /* NULL: early data fits this hello as far as it can be told without the ticket. */
-static const char *hello_judge(struct early_data *early)
+static const char *hello_judge(struct early_data *early, const struct hello_early *hello)
 {
 	uint16_t groups[LIST_MAX], suites[LIST_MAX];
 	struct hello_early_choice choice = {
@@ -213,28 +213,30 @@ static const char *hello_judge(struct early_data *early)
 		return early->decision->profile->config->early_data == 0
 			   ? "the profile takes none"
 			   : "clients must show a certificate";
-	if (!early->hello.dhe)
+	if (!hello->dhe)
 		return "the client offers no fresh key exchange with its ticket";
 	count = gnutls_priority_group_list(early->priority, &list);
 	choice.group_count = list_numbers(list, count, group_number, groups);
 	count = gnutls_priority_cipher_list(early->priority, &list);
 	choice.suite_count = list_numbers(list, count, suite_number, suites);
-	if (!hello_early_has_share(&early->hello, &choice))
+	if (!hello_early_has_share(hello, &choice))
 		return "the client must be asked for another key share";
-	early->suite = hello_early_suite(&early->hello, &choice);
+	early->suite = hello_early_suite(hello, &choice);
 	if (early->suite == 0)
 		return "the client offers no ticket, or no cipher suite for it";
+	memcpy(early->binder, hello->binder, hello->binder_size);
+	early->binder_size = hello->binder_size;
 	return NULL;
 }
 
 /* What the library will choose: RFC 7301, 3.2. */
-static void predict_protocol(struct early_data *early)
+static void predict_protocol(struct early_data *early, const struct hello_early *hello)
 {
 	const struct decision *decision = early->decision;
 	int best = -1;
 
 	for (unsigned i = 0; i < decision->alpn_count; i++) {
-		int position = hello_early_protocol(&early->hello, decision->alpn[i]);
+		int position = hello_early_protocol(hello, decision->alpn[i]);
 
 		if (position < 0 || (best >= 0 && position >= best))
 			continue;
@@ -247,6 +249,7 @@ static void predict_protocol(struct early_data *early)
 
 void early_data_hello(struct early_data *early, const gnutls_datum_t *message)
 {
+	struct hello_early hello;
 	const char *reason;
 
 	if (early->decision->role != REQUEST_SERVER)
@@ -257,18 +260,18 @@ void early_data_hello(struct early_data *early, const gnutls_datum_t *message)
 		gnutls_anti_replay_set_ptr(early->guard->library, early);
 	if (early->hellos++ > 0)
 		return;
-	if (hello_early_read(message, &early->hello) < 0) {
+	if (hello_early_read(message, &hello) < 0) {
 		/* It fits nothing, nor shall its ticket: this is no protocol that is agreed on. */
 		snprintf(early->alpn, sizeof(early->alpn), "%s", unreadable);
 		return;
 	}
 	/* A ticket without early data is bound to no protocol. */
 	if (early->decision->profile->config->early_data > 0)
-		predict_protocol(early);
-	if (!early->hello.offered)
+		predict_protocol(early, &hello);
+	if (!hello.offered)
 		return;
 	early->offered = true;
-	reason = hello_judge(early);
+	reason = hello_judge(early, &hello);
 	early->fits = reason == NULL;
 	if (reason != NULL)
 		early_data_refuse(early, reason);

@@ -41,7 +41,9 @@ struct early_data {
 	bool retried_before;        /* client: on the ticket's connection, too */
 	bool fits;                  /* the first hello is as it must be, but for its ticket */
 	uint16_t suite;             /* that the server will choose with the ticket */
-	struct hello_early hello;
+	/* Of the first hello, where it fits: */
+	uint8_t binder[HELLO_EARLY_BINDER];
+	unsigned binder_size;
 	uint8_t *bytes; /* that came */
 	size_t size;
 	/* Client: the application protocol of the ticket's connection. Server: that which will be agreed on,

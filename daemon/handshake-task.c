@@ -16,9 +16,8 @@
 #include "alert.h"
 #include "handshake-failure.h"
 #include "identity.h"
-#include "key-token.h"
-#include "offload-relay.h"
 #include "raw-public-key.h"
+#include "record-path.h"
 #include "resumption-client.h"
 #include "session.h"
 #include "signing.h"
@@ -33,7 +32,6 @@ enum { TASK_SIGNING = 2 };
 struct handshake_task {
 	const struct handshake_surroundings *surroundings;
 	struct decision decision;
-	uid_t uid;
 	int fd;
 	handshake_task_done *done;
 	void *context;
@@ -44,15 +42,17 @@ struct handshake_task {
 	bool begun;
 	bool complete;  /* the handshake, but for what is held for sending */
 	bool installed; /* the traffic keys are where records move from now on */
-	bool handed_on; /* some of the keys may be in use: the session must not speak any more */
 	unsigned warnings;
 	int tickets[2]; /* for those that come behind the hand-over; -1: none are awaited */
 	struct early_data_offer offer; /* a client's */
 	struct transport transport;
 	struct session session;
+	struct record_path records;
 	struct signing_call signing;
-	struct outcome outcome;
 	struct trace *trace; /* NULL: nobody wants to know */
+	/* What is known of the outcome before the last turn. The rest is large, and thousands may wait. */
+	struct failure failure;
+	struct identity identity;
 };
 
 static uint64_t now_microseconds(void)
@@ -69,12 +69,12 @@ static enum outcome_state final_state(const struct handshake_task *task)
 {
 	if (task->installed)
 		return OUTCOME_ESTABLISHED;
-	if (transport_touched(&task->transport) || task->handed_on)
+	if (transport_touched(&task->transport) || task->records.handed_on)
 		return OUTCOME_POISONED;
 	return OUTCOME_UNTOUCHED;
 }
 
-/* Everything but the task's own memory and its outcome. The events go before whoever lent the descriptor
+/* Everything but the task's own memory. The events go before whoever lent the descriptor
  * closes it: the file lives on with its owner, and the kernel would go on watching it. */
 static void task_release(struct handshake_task *task)
 {
@@ -92,186 +92,68 @@ static void task_release(struct handshake_task *task)
 	session_close(&task->session);
 	early_data_offer_done(&task->offer);
 	transport_done(&task->transport);
+	identity_done(&task->identity);
 }
 
-static void task_tell_trace(struct handshake_task *task)
+/* Begins the last turn: gives the outcome what is known so far. */
+static void task_conclude(struct handshake_task *task, struct outcome *ret_outcome)
+{
+	outcome_init(ret_outcome);
+	ret_outcome->failure = task->failure;
+	ret_outcome->identity = task->identity;
+	memset(&task->identity, 0, sizeof(task->identity));
+	memcpy(ret_outcome->records_reason, task->records.reason, sizeof(task->records.reason));
+}
+
+static void task_tell_trace(struct handshake_task *task, struct outcome *outcome)
 {
 	if (task->trace == NULL)
 		return;
 	if (task->installed)
-		trace_keys(task->trace, &task->outcome);
-	tracing_end(task->surroundings->tracing, task->trace, &task->decision, &task->outcome);
+		trace_keys(task->trace, outcome);
+	tracing_end(task->surroundings->tracing, task->trace, &task->decision, outcome);
 	task->trace = task->transport.trace = task->session.trace = NULL;
 }
 
-static void task_tell_times(struct handshake_task *task)
+static void task_tell_times(struct handshake_task *task, struct outcome *outcome)
 {
-	task->outcome.microseconds = phases_end(&task->phases);
-	memcpy(task->outcome.phases, task->phases.spent, sizeof(task->outcome.phases));
+	outcome->microseconds = phases_end(&task->phases);
+	memcpy(outcome->phases, task->phases.spent, sizeof(outcome->phases));
 }
 
-static void task_end(struct handshake_task *task)
+static void task_end(struct handshake_task *task, struct outcome *outcome)
 {
-	task->outcome.state = final_state(task);
-	task_tell_times(task);
-	task_tell_trace(task);
+	outcome->state = final_state(task);
+	task_tell_times(task, outcome);
+	task_tell_trace(task, outcome);
 	task_release(task);
-	task->done(task->context, &task->outcome);
-	outcome_done(&task->outcome);
+	task->done(task->context, outcome);
+	outcome_done(outcome);
 	free(task);
+}
+
+/* By the failure that the task has. */
+static void task_end_failed(struct handshake_task *task)
+{
+	struct outcome outcome;
+
+	task_conclude(task, &outcome);
+	task_end(task, &outcome);
 }
 
 static void task_fail(struct handshake_task *task, int error)
 {
 	if (task->signing.failure != NULL)
-		outcome_fail(&task->outcome, FAILURE_INTERNAL, true, "%s", task->signing.failure);
-	handshake_failure_tell(&task->outcome.failure, error, &task->session, &task->transport);
-	task_end(task);
-}
-
-/* ---- The record path ----------------------------------------------------------------------- */
-
-/* Before the first byte: later, a peer that has already sent its FIN makes it impossible. 0, or -1 with
- * a failure. */
-static int task_attach(struct handshake_task *task)
-{
-	const struct kernel_tls *kernel = task->surroundings->kernel;
-	struct outcome *outcome = &task->outcome;
-	bool must = task->decision.records == CONFIG_RECORDS_KERNEL;
-	char reason[sizeof(outcome->records_reason)] = "";
-	int error = -ENOENT;
-
-	if (task->decision.records == CONFIG_RECORDS_RELAY) {
-		snprintf(outcome->records_reason, sizeof(outcome->records_reason),
-			 "records = relay was asked for");
-	} else {
-		if (kernel->available)
-			error = offload_kernel_attach(task->fd, reason, sizeof(reason));
-		else
-			snprintf(reason, sizeof(reason), "%s", kernel->reason);
-		if (error == 0)
-			return 0;
-		if (error == -ENOTCONN) {
-			outcome_fail(outcome, FAILURE_CLOSED, false,
-				     "The peer has already ended the TCP connection");
-			return -1;
-		}
-		if (must) {
-			outcome_fail(outcome, FAILURE_UNSUPPORTED, false,
-				     "Kernel records are asked for, but cannot be had: %s", reason);
-			return -1;
-		}
-		snprintf(outcome->records_reason, sizeof(outcome->records_reason), "%s", reason);
-	}
-	if (task->surroundings->relay_socket >= 0)
-		return 0;
-	outcome_fail(outcome, FAILURE_UNSUPPORTED, false,
-		     "Records would have to be relayed (%s), but the daemon has no relay",
-		     outcome->records_reason);
-	return -1;
-}
-
-/* What the program can have the keys updated with. Without it the connection is as good, but for that. */
-static void task_seal(struct handshake_task *task, const struct traffic_keys *keys)
-{
-	struct key_token token = {.keys = *keys, .uid = task->uid, .made = time(NULL)};
-
-	if (task->surroundings->secrets == NULL || keys->version != CONFIG_TLS13 ||
-	    key_token_identify_socket(task->fd, &token.socket) < 0 ||
-	    key_token_seal(task->surroundings->secrets, &token, task->outcome.token) < 0)
-		task->outcome.token[0] = '\0';
-	key_token_wipe(&token);
-}
-
-static int task_install_kernel(struct handshake_task *task, const struct traffic_keys *keys)
-{
-	const struct offload_nic *nic = task->surroundings->nic;
-	struct offload_nic_reading before;
-	char reason[256] = "";
-
-	task->handed_on = true;
-	offload_nic_read(nic, keys, &before);
-	if (offload_kernel_install(task->fd, keys, reason, sizeof(reason)) < 0) {
-		outcome_fail(&task->outcome, FAILURE_UNSUPPORTED, false,
-			     "The handshake was complete, but %s", reason);
-		return -1;
-	}
-	task->outcome.tickets_fd = task->tickets[1];
-	task->tickets[1] = -1;
-	offload_nic_describe(nic, task->fd, keys, &before, task->decision.zero_copy,
-			     &task->outcome);
-	task_seal(task, keys);
-	return 0;
-}
-
-static int task_install_relay(struct handshake_task *task, const struct traffic_keys *keys)
-{
-	struct outcome *outcome = &task->outcome;
-	struct relay_ends ends;
-	char reason[256] = "";
-	int error = offload_relay_start(task->surroundings->relay_socket, task->uid, task->fd, keys,
-					task->tickets[1], &ends, reason, sizeof(reason));
-
-	if (error < 0) {
-		bool busy = error == -EAGAIN;
-
-		outcome_fail(outcome, busy ? FAILURE_BUSY : FAILURE_INTERNAL, true,
-			     "The handshake was complete, but %s", reason);
-		/* Nobody else has the keys, so the session can still say goodbye. */
-		handshake_failure_send(&outcome->failure, &task->session, &task->transport,
-				       GNUTLS_A_INTERNAL_ERROR);
-		return -1;
-	}
-	outcome->relay_fd = ends.program;
-	outcome->relay_state_fd = ends.state;
-	outcome->relay_control_fd = ends.control;
-	outcome->transmit = "relay";
-	outcome->receive = "relay";
-	return 0;
-}
-
-/* Can the kernel move these records? If not, says why. */
-static bool kernel_can(struct handshake_task *task, const struct traffic_keys *keys)
-{
-	struct outcome *outcome = &task->outcome;
-
-	/* A reason for the relay is there exactly if the kernel was given up before the first byte. */
-	if (outcome->records_reason[0] != '\0')
-		return false;
-	if (!task->surroundings->kernel->ciphers[keys->version][keys->cipher])
-		snprintf(outcome->records_reason, sizeof(outcome->records_reason),
-			 "the kernel lacks the cipher %s for %s", outcome->cipher,
-			 outcome->version);
-	else if (offload_kernel_limit_records(task->fd, keys, outcome->records_reason,
-					      sizeof(outcome->records_reason)) == 0)
-		return true;
-	return false;
-}
-
-/* Hands the exported keys to the record path that was prepared, or to the next one that is allowed. */
-static int task_install(struct handshake_task *task, const struct traffic_keys *keys)
-{
-	struct outcome *outcome = &task->outcome;
-
-	if (kernel_can(task, keys))
-		return task_install_kernel(task, keys);
-	if (task->decision.records != CONFIG_RECORDS_KERNEL &&
-	    task->surroundings->relay_socket >= 0)
-		return task_install_relay(task, keys);
-	outcome_fail(
-	    outcome, FAILURE_UNSUPPORTED, false, "The handshake was complete, but %s%s",
-	    outcome->records_reason,
-	    task->decision.records == CONFIG_RECORDS_KERNEL ? "" : ", and the daemon has no relay");
-	handshake_failure_send(&outcome->failure, &task->session, &task->transport,
-			       GNUTLS_A_INTERNAL_ERROR);
-	return -1;
+		failure_set(&task->failure, FAILURE_INTERNAL, true, "%s", task->signing.failure);
+	handshake_failure_tell(&task->failure, error, &task->session, &task->transport);
+	task_end_failed(task);
 }
 
 /* ---- The end of a handshake ---------------------------------------------------------------- */
 
 static int task_read_identity(struct handshake_task *task)
 {
-	struct identity *identity = &task->outcome.identity;
+	struct identity *identity = &task->identity;
 	unsigned count = 0;
 	const gnutls_datum_t *chain = gnutls_certificate_get_peers(task->session.tls, &count);
 	int error;
@@ -289,9 +171,9 @@ static int task_read_identity(struct handshake_task *task)
 	return error;
 }
 
-static int task_export(struct handshake_task *task, struct traffic_keys *keys)
+static int task_export(struct handshake_task *task, struct traffic_keys *keys,
+		       struct outcome *outcome)
 {
-	struct outcome *outcome = &task->outcome;
 	int error;
 
 	/* What was read and not given to the handshake would be lost to the caller. */
@@ -318,25 +200,32 @@ static int task_export(struct handshake_task *task, struct traffic_keys *keys)
 static void task_finish(struct handshake_task *task)
 {
 	struct traffic_keys keys;
+	struct outcome outcome;
 
 	phases_enter(&task->phases, PHASE_KEYS);
-	session_describe(&task->session, &task->outcome);
-	if (early_data_describe(&task->session.early, &task->outcome) < 0 ||
-	    task_export(task, &keys) < 0) {
-		handshake_failure_send(&task->outcome.failure, &task->session, &task->transport,
+	task_conclude(task, &outcome);
+	session_describe(&task->session, &outcome);
+	if (early_data_describe(&task->session.early, &outcome) < 0 ||
+	    task_export(task, &keys, &outcome) < 0) {
+		handshake_failure_send(&outcome.failure, &task->session, &task->transport,
 				       GNUTLS_A_INTERNAL_ERROR);
-		task_end(task);
+		task_end(task, &outcome);
 		return;
 	}
 	if (!resumption_client_awaits(&task->session, task->tickets))
 		task->tickets[0] = task->tickets[1] = -1;
-	task->installed = task_install(task, &keys) == 0;
+	task->installed =
+	    record_path_install(&task->records, &keys, &task->tickets[1], &outcome) == 0;
+	/* Nobody else has the keys, so the session can still say goodbye. */
+	if (!task->installed && !task->records.handed_on)
+		handshake_failure_send(&outcome.failure, &task->session, &task->transport,
+				       GNUTLS_A_INTERNAL_ERROR);
 	if (task->installed && task->tickets[0] >= 0) {
 		resumption_client_park(&task->session, task->tickets[0]);
 		task->tickets[0] = -1;
 	}
 	traffic_keys_wipe(&keys);
-	task_end(task);
+	task_end(task, &outcome);
 }
 
 /* ---- Under way ----------------------------------------------------------------------------- */
@@ -351,9 +240,9 @@ static void task_wait(struct handshake_task *task)
 		     event_get_callback(task->readiness), task);
 	if (event_add(task->readiness, NULL) == 0)
 		return;
-	outcome_fail(&task->outcome, FAILURE_INTERNAL, true,
-		     "The socket cannot be watched: there is not enough memory");
-	task_end(task);
+	failure_set(&task->failure, FAILURE_INTERNAL, true,
+		    "The socket cannot be watched: there is not enough memory");
+	task_end_failed(task);
 }
 
 /* What must hold beyond the handshake itself. 1, or a negative GnuTLS error. */
@@ -381,7 +270,7 @@ static int task_shake(struct handshake_task *task, const int *signed_result)
 		signed_result = NULL;
 		if (error == SIGNING_PENDING)
 			return TASK_SIGNING;
-		early = early_data_receive(&task->session.early, &task->outcome.failure);
+		early = early_data_receive(&task->session.early, &task->failure);
 		if (early < 0)
 			error = early;
 		if (error == 0)
@@ -439,11 +328,11 @@ static void task_begin(struct handshake_task *task)
 
 	task->begun = true;
 	phases_enter(&task->phases, PHASE_KEYS);
-	error = task_attach(task);
+	error = record_path_prepare(&task->records, &task->failure);
 	phases_enter(&task->phases, PHASE_COMPUTATION);
 	if (error < 0 || session_open(&task->session, &task->decision, task->surroundings, only,
-				      &task->transport, &task->outcome.failure) < 0) {
-		task_end(task);
+				      &task->transport, &task->failure) < 0) {
+		task_end_failed(task);
 		return;
 	}
 	task->session.trace = task->trace;
@@ -474,7 +363,7 @@ static void task_ready(evutil_socket_t fd, short what, void *context)
 /* Tells the peer that this is the end, where bytes moved and it can still hear it. */
 static void task_abandon(struct handshake_task *task)
 {
-	struct failure *failure = &task->outcome.failure;
+	struct failure *failure = &task->failure;
 
 	signing_cancel(&task->signing);
 	if (task->session.tls == NULL || !transport_touched(&task->transport))
@@ -511,17 +400,17 @@ static void task_expired(evutil_socket_t fd, short what, void *context)
 	    task_set_deadline(task) == 0)
 		return;
 	if (signing_is_pending(&task->signing))
-		outcome_fail(
-		    &task->outcome, FAILURE_TIMEOUT, true,
+		failure_set(
+		    &task->failure, FAILURE_TIMEOUT, true,
 		    "The handshake did not end within %u milliseconds: the signer, which has "
 		    "the private key, did not answer",
 		    task->decision.timeout_ms);
-	outcome_fail(&task->outcome, FAILURE_TIMEOUT, true,
-		     "The handshake did not end within %u milliseconds: the peer %s",
-		     task->decision.timeout_ms,
-		     task->transport.bytes_in == 0 ? "sent nothing" : "was too slow");
+	failure_set(&task->failure, FAILURE_TIMEOUT, true,
+		    "The handshake did not end within %u milliseconds: the peer %s",
+		    task->decision.timeout_ms,
+		    task->transport.bytes_in == 0 ? "sent nothing" : "was too slow");
 	task_abandon(task);
-	task_end(task);
+	task_end_failed(task);
 }
 
 /* The deadline is absolute: whatever the peer does, it never moves. */
@@ -550,8 +439,11 @@ struct handshake_task *handshake_task_start(const struct handshake_surroundings 
 	task->tickets[0] = task->tickets[1] = -1;
 	task->surroundings = surroundings;
 	task->decision = *decision;
-	task->uid = uid;
 	task->fd = fd;
+	task->records.surroundings = surroundings;
+	task->records.decision = &task->decision;
+	task->records.uid = uid;
+	task->records.fd = fd;
 	task->done = done;
 	task->context = context;
 	phases_start(&task->phases);
@@ -560,7 +452,6 @@ struct handshake_task *handshake_task_start(const struct handshake_surroundings 
 	task->signing.resumed = task_signed;
 	task->signing.context = task;
 	transport_init(&task->transport, fd);
-	outcome_init(&task->outcome);
 	if (task_arm(task) == 0) {
 		task->trace = tracing_begin(surroundings->tracing, decision, uid, fd);
 		task->transport.trace = task->trace;
@@ -580,16 +471,18 @@ void handshake_task_offer(struct handshake_task *task, struct early_data_offer *
 
 enum outcome_state handshake_task_cancel(struct handshake_task *task)
 {
+	struct outcome outcome;
 	enum outcome_state state;
 
 	task_abandon(task);
 	state = final_state(task);
-	task->outcome.state = state == OUTCOME_ESTABLISHED ? OUTCOME_POISONED : state;
-	task_tell_times(task);
-	outcome_fail(&task->outcome, FAILURE_CANCELLED, true, "The handshake was given up");
-	task_tell_trace(task);
+	failure_set(&task->failure, FAILURE_CANCELLED, true, "The handshake was given up");
+	task_conclude(task, &outcome);
+	outcome.state = state == OUTCOME_ESTABLISHED ? OUTCOME_POISONED : state;
+	task_tell_times(task, &outcome);
+	task_tell_trace(task, &outcome);
 	task_release(task);
-	outcome_done(&task->outcome);
+	outcome_done(&outcome);
 	free(task);
 	return state;
 }

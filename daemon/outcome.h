@@ -48,6 +48,7 @@ struct failure {
 };
 
 enum { IDENTITY_NAMES_MAX = 32, IDENTITY_NAME_SIZE = 264 };
+enum { RECORDS_REASON_SIZE = 256 };
 enum { TOKEN_TEXT_SIZE = 320 }; /* bytes of a sealed token with its NUL; see key-token.h */
 
 /* The peer's certificate. NULL and empty strings where there is none: most handshakes see no certificate, so
@@ -81,8 +82,9 @@ struct outcome {
 	const char *client_certificate; /* client: "sent", "none", "not-asked"; NULL: as server */
 	const char *transmit;           /* "nic", "kernel", "relay" */
 	const char *receive;
-	char records_reason[256]; /* why relay, or why it is not known whether nic; "" otherwise */
-	const char *zero_copy;    /* "yes", "no"; NULL: the profile does not allow it */
+	char records_reason
+	    [RECORDS_REASON_SIZE]; /* why relay, or why it is not known whether nic; "" otherwise */
+	const char *zero_copy;     /* "yes", "no"; NULL: the profile does not allow it */
 	char zero_copy_reason[128]; /* why not, although it does */
 	uint64_t microseconds;
 	uint64_t phases[PHASE_COUNT]; /* microseconds; their sum is the above */

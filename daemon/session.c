@@ -45,15 +45,17 @@ static int session_verify(gnutls_session_t tls)
 	return session->verification.alert == 0 ? 0 : -1;
 }
 
-static void session_read_server_name(struct session *session)
+/* What sessions are bound to was read by hello.c: the library must have read the same. */
+static bool session_has_server_name(const struct session *session)
 {
-	char name[sizeof(session->server_name)];
+	char name[sizeof(session->hello.server_name)];
 	size_t size = sizeof(name);
 	unsigned type = 0;
 
-	if (gnutls_server_name_get(session->tls, name, &size, &type, 0) == 0 &&
-	    type == GNUTLS_NAME_DNS && memchr(name, '\0', sizeof(name)) != NULL)
-		snprintf(session->server_name, sizeof(session->server_name), "%s", name);
+	if (gnutls_server_name_get(session->tls, name, &size, &type, 0) < 0 ||
+	    type != GNUTLS_NAME_DNS || memchr(name, '\0', sizeof(name)) == NULL)
+		name[0] = '\0';
+	return strcmp(name, session->hello.server_name) == 0;
 }
 
 static int session_hook(gnutls_session_t tls, unsigned type, unsigned when, unsigned incoming,
@@ -102,10 +104,9 @@ static int session_client_hello(gnutls_session_t tls)
 	gnutls_datum_t protocol;
 	int error;
 
-	session_read_server_name(session);
-	/* What sessions are bound to was read by hello.c: both must have read the same. */
-	if (strcmp(session->server_name, session->hello.server_name) != 0)
+	if (!session_has_server_name(session))
 		return GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER;
+	session->server_name = session->hello.server_name;
 	if (!session_has_version(session))
 		return GNUTLS_E_UNSUPPORTED_VERSION_PACKET;
 	error = session->decision->psk_only || session->decision->certificate
@@ -177,7 +178,7 @@ static int session_set_client(struct session *session)
 	/* No address goes into server_name (RFC 6066, 3). */
 	if (name[0] == '\0' || is_address(name))
 		return 0;
-	snprintf(session->server_name, sizeof(session->server_name), "%s", name);
+	session->server_name = name;
 	return gnutls_server_name_set(session->tls, GNUTLS_NAME_DNS, name, strlen(name));
 }
 
@@ -238,6 +239,7 @@ int session_open(struct session *session, const struct decision *decision,
 	int error;
 
 	memset(session, 0, sizeof(*session));
+	session->server_name = "";
 	session->decision = decision;
 	session->resumption.surroundings = surroundings;
 	session->resumption.enabled = resumption_is_enabled(decision, surroundings);

@@ -32,7 +32,7 @@ struct session {
 	gnutls_priority_t priority;            /* its own, NULL where it has the profile's */
 	gnutls_priority_t narrowed;            /* what a ClientHello made of them, or NULL */
 	const struct kernel_tls *kernel;       /* whose ciphers alone are offered; NULL: any */
-	char server_name[256];                 /* that the client sent; "" if none */
+	const char *server_name;               /* that the client sent; "" if none; lent */
 	struct trace *trace;                   /* lent; NULL: nobody wants to know */
 	const struct key_log *key_log;         /* lent; NULL: there is none */
 	gnutls_certificate_credentials_t none; /* no certificate, where none is to be shown */
