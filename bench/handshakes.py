@@ -9,7 +9,8 @@ import time
 import quota
 from measuring import crowd as crowd_of
 from measuring import load, say
-from processes import cpu_seconds, first_line, kernel_memory_kib, memory_kib, start, stop
+from processes import (cpu_seconds, first_line, kernel_memory_kib, memory_kib, settle, start, stop,
+                       without_huge_pages)
 from servers import (BENCH, Daemon, FileServer, GnutlsServ, Hitch, Nginx, RateServer, Serve, Stunnel)
 
 ONE_THREAD = ("--threads", 1)
@@ -100,22 +101,23 @@ def crowd(bench, daemon):
 
 
 def memory(bench):
-    """Of the daemon's processes, for each connection in a state. A daemon of its own each time, as memory that
-    was used and freed would be used again."""
+    """Of the daemon's processes, for each connection in a state: what so many more take when as many are held
+    already, so that what was allocated once and is used again by all does not count. A daemon of its own each time,
+    as memory that was used and freed would be used again."""
     bench.group("memory for each handshake under way and each established connection")
-    count = 100 if bench.quick else 1000
+    count = 100 if bench.quick else 500 if bench.where == "guest" else 1000
     bench.place.index()
     states = ("hello", "established") if bench.where == "guest" else ("silent", "hello", "established")
     for number, state in bench.rounds(states, warm_up=False):
-        daemon = Daemon(bench.place)
+        with without_huge_pages():
+            daemon = Daemon(bench.place)
         server = Serve(bench.place, daemon) if state == "established" else RateServer(bench.place, "listen", daemon)
-        load(server, 50, 1, *ONE_THREAD, *(UNTIL_RESPONSE if state == "established" else UNTIL_CLOSE))
-        before, kernel_before = memory_by_part(daemon), kernel_memory_kib()
         # It holds them until its standard input ends.
         holder = start([BENCH / "hold", server.port, count, state], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        first_line(holder, "hold")
-        time.sleep(0.5)
-        after, kernel_after = memory_by_part(daemon), kernel_memory_kib()
+        before, kernel_before = memory_held(daemon, holder)
+        holder.stdin.write(b"more\n")
+        holder.stdin.flush()
+        after, kernel_after = memory_held(daemon, holder)
         if holder.poll() is not None:
             raise SystemExit("bench: hold has let its connections go before their memory was read")
         grown = {part: (after[part] - before[part]) / count for part in before}
@@ -124,6 +126,13 @@ def memory(bench):
         daemon.stop()
         bench.keep("memory", state, number, count=count, parts_kib=grown, kib=sum(grown.values()),
                    kernel_kib=(kernel_after - kernel_before) / count)
+
+
+def memory_held(daemon, holder):
+    """When as many more are held and the daemon has come to rest."""
+    first_line(holder, "hold")
+    settle(daemon.parts)
+    return memory_by_part(daemon), kernel_memory_kib()
 
 
 def memory_by_part(daemon):

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Opens so many connections to a port on loopback, brings each into a state, says "held" and keeps them until
-// its standard input ends: connected and silent, with the ClientHello sent and nothing after it, or established.
+// Opens so many connections to a port on loopback, brings each into a state and says "held"; as many more for
+// each line of its standard input, and keeps them until that ends: connected and silent, with the ClientHello sent
+// and nothing after it, or established.
 
 #include "client.h"
 
@@ -16,35 +17,39 @@ static ssize_t pull_nothing(gnutls_transport_ptr_t transport, void *data, size_t
 	return -1;
 }
 
+static void hold(unsigned long port, const char *state)
+{
+	int fd = loopback_connect(port, 0);
+	gnutls_session_t session;
+
+	if (!strcmp(state, "hello")) {
+		session = session_new(fd, GNUTLS_NONBLOCK);
+		gnutls_transport_set_pull_function(session, pull_nothing);
+		gnutls_handshake(session);
+	} else if (!strcmp(state, "established")) {
+		patience_set(fd, PATIENCE);
+		session = session_new(fd, 0);
+		session_establish(session);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const char *state = argc == 4 ? argv[3] : "";
-	bool hello = !strcmp(state, "hello"), established = !strcmp(state, "established");
 	unsigned long port, count;
+	char line[64];
 
-	if (!hello && !established && strcmp(state, "silent")) {
+	if (strcmp(state, "silent") && strcmp(state, "hello") && strcmp(state, "established")) {
 		fputs("usage: hold PORT COUNT silent|hello|established\n", stderr);
 		return 2;
 	}
 	port = number(argv[1], 1, PORT_MAX);
 	count = number(argv[2], 0, CONNECTIONS_MAX);
-	for (unsigned long i = 0; i < count; i++) {
-		int fd = loopback_connect(port, 0);
-		gnutls_session_t session;
-
-		if (hello) {
-			session = session_new(fd, GNUTLS_NONBLOCK);
-			gnutls_transport_set_pull_function(session, pull_nothing);
-			gnutls_handshake(session);
-		} else if (established) {
-			patience_set(fd, PATIENCE);
-			session = session_new(fd, 0);
-			session_establish(session);
-		}
-	}
-	puts("held");
-	fflush(stdout);
-	while (getchar() != EOF)
-		;
+	do {
+		for (unsigned long i = 0; i < count; i++)
+			hold(port, state);
+		puts("held");
+		fflush(stdout);
+	} while (fgets(line, sizeof(line), stdin));
 	return 0;
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What processes and the machine have used, and what machine it is."""
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -42,14 +43,37 @@ def machine_busy():
     return time.monotonic() * os.cpu_count() - idle / os.sysconf("SC_CLK_TCK")
 
 
-def memory_of(pid):
+def memory_of(pid, names=("Rss", "Pss")):
     """KiB of a process: resident, and with shared pages divided among those who share them."""
     text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
-    return [int(re.search(rf"^{name}:\s+(\d+)", text, re.M).group(1)) for name in ("Rss", "Pss")]
+    return [int(re.search(rf"^{name}:\s+(\d+)", text, re.M).group(1)) for name in names]
 
 
 def memory_kib(pids):
-    return sum(memory_of(pid)[1] for pid in pids)
+    """Without programs, libraries and other files: who else maps those decides about a process's share of them."""
+    return sum(sum(memory_of(pid, ("Pss_Anon", "Pss_Shmem"))) for pid in pids)
+
+
+@contextlib.contextmanager
+def without_huge_pages():
+    """For what is started meanwhile. The kernel may give a process a page of 2 MiB at any time, whether it needs
+    that or not: a step that would be taken for growth."""
+    prctl, disable = ctypes.CDLL(None).prctl, 41  # PR_SET_THP_DISABLE
+    prctl(disable, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        prctl(disable, 0, 0, 0, 0)
+
+
+def settle(pids):
+    """Until the processes have had nothing to do for a while."""
+    deadline = time.monotonic() + 120
+    used = None
+    while used != (used := [cpu_seconds(pid) for pid in pids]):
+        if time.monotonic() > deadline:
+            raise SystemExit("bench: the daemon does not come to rest")
+        time.sleep(0.5)
 
 
 def kernel_memory_kib():
