@@ -363,6 +363,8 @@ int rate_main(int argc, char **argv)
 	for (unsigned run = 0; run <= options.runs; run++)
 		for (size_t i = 0; i < measurement.case_count; i++)
 			case_run(&measurement, &measurement.cases[i], run);
+	if (!options.target)
+		reach_round_trip(&measurement.reach, measurement.machines);
 	report(&measurement);
 	if (!options.target)
 		reach_end(&measurement.reach);

@@ -5,9 +5,9 @@
 #include "reach.h"
 
 #include <errno.h>
+#include <linux/tcp.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -99,15 +99,6 @@ static void files_allow(void)
 	}
 }
 
-/* A link's own round trip: a handshake's time says nothing without it. */
-static long round_trip_us(int fd)
-{
-	struct tcp_info info = {.tcpi_rtt = 0};
-	socklen_t size = sizeof(info);
-
-	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 ? (long)info.tcpi_rtt : 0;
-}
-
 void reach_server(struct reach *reach, const char *client)
 {
 	struct options_address address;
@@ -126,7 +117,6 @@ void reach_server(struct reach *reach, const char *client)
 			die("no server's end answers at \"%s\", %s: %s; is one running there with "
 			    "--server?",
 			    client, reach->text, strerror(errno));
-		reach->round_trip_us = round_trip_us(fd);
 		link_init(&reach->link, fd);
 	}
 	freeaddrinfo(found);
@@ -145,14 +135,26 @@ void reach_begin(struct reach *reach, json_t *question, json_t *machines)
 		die("the server's end%s is of another version of handshake than this one, %s: both "
 		    "ends must be of the same",
 		    reach->link.peer, VERSION);
-	if (reach->round_trip_us) {
+	if (*reach->link.peer) {
 		json_object_set(client, "address", json_object_get(answer, "client"));
 		json_object_set_new(server, "address", json_string(reach->text));
-		json_object_set_new(server, "round-trip-us", json_integer(reach->round_trip_us));
 	}
 	if (json_object_set(machines, "server", server) < 0)
 		die("the server's end%s does not tell what it is", reach->link.peer);
 	json_decref(answer);
+}
+
+void reach_round_trip(const struct reach *reach, json_t *machines)
+{
+	struct tcp_info info = {.tcpi_min_rtt = 0};
+	socklen_t size = sizeof(info);
+
+	/* Older kernels fill less of it, and not this. */
+	if (*reach->link.peer &&
+	    getsockopt(reach->link.fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+	    size >= offsetof(struct tcp_info, tcpi_min_rtt) + sizeof(info.tcpi_min_rtt))
+		json_object_set_new(json_object_get(machines, "server"), "round-trip-us",
+				    json_integer(info.tcpi_min_rtt));
 }
 
 void reach_port(struct reach *reach, unsigned port)

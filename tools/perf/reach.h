@@ -13,9 +13,8 @@ struct reach {
 	struct sockaddr_storage address; /* what is measured listens there */
 	socklen_t address_size;
 	struct link link;
-	pid_t server;       /* -1: not in this host */
-	char text[128];     /* the address with its port, of what is measured */
-	long round_trip_us; /* to the other host and back, when it was reached; 0: it is this one */
+	pid_t server;   /* -1: not in this host */
+	char text[128]; /* the address with its port, of what is measured */
 };
 
 /* HOST:PORT to an address, of several the first where somebody listens, and the name in it ("" for an address).
@@ -26,6 +25,9 @@ void reach_server(struct reach *reach, const char *client);
 /* The first question, which is taken: what the server's end is to be like. Sets "server" in machines to what it
  * tells of itself, and what each end is reached at. Ends this process where the two ends do not fit. */
 void reach_begin(struct reach *reach, json_t *question, json_t *machines);
+/* Sets "round-trip-us" of the server in machines, where that is another host: the shortest that TCP saw of the
+ * questions until now. A handshake's time says nothing without it. */
+void reach_round_trip(const struct reach *reach, json_t *machines);
 /* Where the case that comes now is served. */
 void reach_port(struct reach *reach, unsigned port);
 void reach_end(struct reach *reach);

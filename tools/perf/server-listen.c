@@ -159,6 +159,7 @@ void server_listen(const char *text)
 	struct listening listening = {.fd = listener_open(text), .serving = -1};
 	struct sockaddr_storage local;
 	socklen_t size = sizeof(local);
+	const struct timespec second = {.tv_sec = 1};
 	char address[TCP_TEXT_SIZE];
 	sigset_t children, before;
 
@@ -176,8 +177,7 @@ void server_listen(const char *text)
 		int fd;
 
 		turns_take(&listening);
-		ppoll(&wait, 1, listening.waiting_count ? &(struct timespec){.tv_sec = 1} : NULL,
-		      &before);
+		ppoll(&wait, 1, listening.waiting_count ? &second : NULL, &before);
 		fd = accept4(listening.fd, NULL, NULL, SOCK_CLOEXEC);
 		if (fd >= 0)
 			waiting_add(&listening, fd);

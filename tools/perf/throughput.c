@@ -413,6 +413,7 @@ int throughput_main(int argc, char **argv)
 		    crossover_find(CROSSOVER_LEAST, CROSSOVER_MOST, kernel_pays, &measurement);
 		crossover = crossover ? crossover : UINT64_MAX;
 	}
+	reach_round_trip(&measurement.reach, measurement.machines);
 	report(&measurement, crossover);
 	reach_end(&measurement.reach);
 	for (size_t i = 0; i < measurement.case_count; i++) {
