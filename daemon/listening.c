@@ -109,20 +109,33 @@ static void listening_free(struct listening *listening)
 	worker_check_finished(worker);
 }
 
-static void listening_accept_later(struct listening *listening)
+/* A while without accepting. 0, or -ENOMEM, and nothing has changed. */
+static int listening_accept_later(struct listening *listening)
 {
 	const struct timeval pause = {.tv_usec = PAUSE_US};
 
-	event_del(listening->acceptable);
 	event_base_update_cache_time(listening->worker->base);
-	event_add(listening->pause, &pause);
+	if (event_add(listening->pause, &pause) < 0)
+		return -ENOMEM;
+	event_del(listening->acceptable);
+	return 0;
+}
+
+/* Ends it for the program and all workers: each sees the connection's end. */
+static void listening_end_everywhere(struct listening *listening)
+{
+	shutdown(listening->connection, SHUT_RDWR);
+	listening->broken = true;
 }
 
 /* Where the kernel watches no more descriptors, it is tried again. */
 static void listening_watch(struct listening *listening)
 {
-	if (event_add(listening->acceptable, NULL) < 0)
-		listening_accept_later(listening);
+	if (event_add(listening->acceptable, NULL) == 0 || listening_accept_later(listening) == 0)
+		return;
+	log_error("the listening of user %u, process %d ends: out of memory", listening->caller.uid,
+		  listening->caller.pid);
+	listening_end_everywhere(listening);
 }
 
 /* The last thing in each call from the event loop. */
@@ -143,13 +156,6 @@ static void listening_settle(struct listening *listening)
 		event_del(listening->pause);
 	}
 	listening->accepting = accept;
-}
-
-/* Ends it for the program and all workers: each sees the connection's end. */
-static void listening_end_everywhere(struct listening *listening)
-{
-	shutdown(listening->connection, SHUT_RDWR);
-	listening->broken = true;
 }
 
 /* ---- Delivering ---------------------------------------------------------------------------- */
@@ -275,7 +281,7 @@ static void listening_acceptable(evutil_socket_t fd, short events, void *context
 		if (r > 0 || accept_error_is_of_peer(r))
 			continue;
 		if (accept_error_passes(r)) {
-			listening_accept_later(listening);
+			listening_accept_later(listening); /* without memory for that, at once */
 		} else if (r != -EAGAIN) {
 			log_info("the listening of user %u, process %d ends: cannot accept: %s",
 				 listening->caller.uid, listening->caller.pid, strerror(-r));

@@ -156,13 +156,14 @@ static void closing_begin(struct relay_connection *connection)
 	relay_tcp_phase(connection->peer_fd, &connection->confirmed);
 }
 
-static void timer_start(struct relay_connection *connection)
+/* false: there is no memory for it. */
+static bool timer_start(struct relay_connection *connection)
 {
 	struct timeval delay = {connection->tick / 1000,
 				(suseconds_t)(connection->tick % 1000) * 1000};
 
 	event_base_update_cache_time(connection->surroundings->base);
-	event_add(&connection->timer, &delay);
+	return event_add(&connection->timer, &delay) == 0;
 }
 
 /* Whether the socket can be closed now: all was confirmed, or there is no hope. */
@@ -206,11 +207,12 @@ static void settle_peer(struct relay_connection *connection)
 		closing_begin(connection);
 		shutdown(connection->peer_fd, SHUT_WR);
 	}
-	if (connection->closing && closing_finished(connection)) {
+	/* Without a timer nobody would look again. */
+	if (connection->closing &&
+	    (closing_finished(connection) ||
+	     (!event_pending(&connection->timer, EV_TIMEOUT, NULL) && !timer_start(connection)))) {
 		relay_sender_abandon(sender, &connection->surroundings->pool);
 		peer_close(connection);
-	} else if (connection->closing && !event_pending(&connection->timer, EV_TIMEOUT, NULL)) {
-		timer_start(connection);
 	}
 }
 

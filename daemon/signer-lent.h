@@ -34,7 +34,7 @@ void signer_forget_lent(struct signer *signer, uint32_t number);
 
 /* ---- A worker ---- */
 
-/* For signer_key_handle() and signer_key_matches(); to be freed after every handle of it. NULL: no memory. */
+/* For signer_key_handle(); to be freed after every handle of it. NULL: no memory. */
 struct signer_key *signer_lent_key(const struct signer_lent *lent);
 
 /* ---- The signer itself, which keeps others out meanwhile ---- */

@@ -27,12 +27,12 @@ unsigned worker_clients_per_user(const struct config *config)
 	return config->clients_total ? (config->clients_total + 1) / 2 : 0;
 }
 
-void worker_pause(struct worker *worker)
+int worker_pause(struct worker *worker)
 {
 	const struct timeval pause = {.tv_usec = 50000};
 
 	event_base_update_cache_time(worker->base);
-	event_add(worker->pause, &pause);
+	return event_add(worker->pause, &pause);
 }
 
 /* ---- The daemon's socket ------------------------------------------------------------------- */
@@ -44,9 +44,9 @@ static void worker_accept(evutil_socket_t fd, short events, void *context)
 	(void)fd, (void)events;
 	if (source_accept(worker) || worker->finishing)
 		return;
-	/* The program stays in the queue meanwhile. */
-	event_del(worker->accepting);
-	worker_pause(worker);
+	/* The program stays in the queue meanwhile. Without memory for the pause it is tried again at once. */
+	if (worker_pause(worker) == 0)
+		event_del(worker->accepting);
 }
 
 static void worker_try_again(evutil_socket_t fd, short events, void *context)
@@ -56,8 +56,8 @@ static void worker_try_again(evutil_socket_t fd, short events, void *context)
 	(void)fd, (void)events;
 	if (worker->finishing)
 		source_finish_all(worker); /* the supervisor's queue was full */
-	else if (event_add(worker->accepting, NULL) < 0)
-		worker_pause(worker);
+	else if (event_add(worker->accepting, NULL) < 0 && worker_pause(worker) < 0)
+		event_base_loopbreak(worker->base); /* deaf: another worker takes its place */
 }
 
 /* ---- The end ------------------------------------------------------------------------------- */

@@ -65,8 +65,8 @@ int worker_main(const struct worker_setup *setup);
 
 /* Is called when something of the worker's has ended: a worker that finishes may be done. */
 void worker_check_finished(struct worker *worker);
-/* Lets some time go by before what could not be done is tried again. */
-void worker_pause(struct worker *worker);
+/* Lets some time go by before what could not be done is tried again. 0, or -1: there is no memory for it. */
+int worker_pause(struct worker *worker);
 /* A program may not take all connections to the daemon: what one user gets of clients-total. */
 unsigned worker_clients_per_user(const struct config *config);
 
