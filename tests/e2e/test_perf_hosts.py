@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import subprocess
+import tempfile
 import threading
 
 import pytest
@@ -34,9 +35,10 @@ class Host:
         """These go when a device goes down."""
         netns.ip("-n", self.name, "addr", "add", f"{self.six}/64", "dev", self.device, "nodad")
 
-    def start(self, *arguments):
+    def start(self, *arguments, **environment):
         return subprocess.Popen([*self.command, *map(str, arguments)], stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+                                stderr=subprocess.PIPE, text=True, env=dict(os.environ, **environment),
+                                preexec_fn=die_with_parent)
 
 
 def ended(process, within=60):
@@ -72,8 +74,8 @@ def hosts(build):
 class Served:
     """A server's end; port is where it waits, lines what it has printed."""
 
-    def __init__(self, host, address, subject="rate"):
-        self.process = host.start(subject, "--server", address)
+    def __init__(self, host, address, subject, directory):
+        self.process = host.start(subject, "--server", address, TMPDIR=directory)
         self.lines = []
         self.first = self.process.stdout.readline().split()[-1]
         self.port = self.first.rpartition(":")[2]
@@ -92,13 +94,16 @@ def serve(hosts):
     made = []
 
     def start(address, subject="rate"):
-        made.append(Served(hosts[0], address, subject))
+        made.append(Served(hosts[0], address, subject, directory))
         return made[-1]
 
-    yield start
-    for one in made:
-        if one.process.poll() is None:
-            one.end()
+    # What is killed leaves its files behind. The name is short, since a socket lies below.
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as directory:
+        os.chmod(directory, 0o755)
+        yield start
+        for one in made:
+            if one.process.poll() is None:
+                one.end()
 
 
 def children(pid):
