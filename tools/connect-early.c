@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -39,11 +40,15 @@ static ssize_t file_read(const char *path, char *data, size_t size)
 	return (ssize_t)length;
 }
 
-int connect_early_prepare(struct handshake *handshake, const char *path)
+int connect_early_prepare(struct handshake *handshake, const char *path,
+			  struct connect_early *ret_early)
 {
-	char data[HANDSHAKE_EARLY_DATA_SIZE + 1];
-	ssize_t size = file_read(path, data, sizeof(data));
+	const size_t room = HANDSHAKE_EARLY_DATA_SIZE + 1;
+	ssize_t size;
 
+	ret_early->path = path;
+	ret_early->data = malloc(room);
+	size = ret_early->data ? file_read(path, ret_early->data, room) : -1;
 	if (size < 0)
 		return options_refuse(TOOL, "--early-data: cannot read \"%s\": %s", path,
 				      strerror(errno));
@@ -52,30 +57,29 @@ int connect_early_prepare(struct handshake *handshake, const char *path)
 				      "--early-data: \"%s\" is larger than %d bytes; send it "
 				      "on standard input",
 				      path, HANDSHAKE_EARLY_DATA_SIZE);
-	if (handshake_set_early_data(handshake, data, (size_t)size) < 0)
+	ret_early->size = (size_t)size;
+	if (handshake_set_early_data(handshake, ret_early->data, ret_early->size) < 0)
 		return options_refuse(TOOL, "--early-data: \"%s\": %s", path, strerror(errno));
 	return 0;
 }
 
-int connect_early_send(struct handshake *handshake, int fd, const char *path)
+int connect_early_send(struct handshake *handshake, int fd, const struct connect_early *early)
 {
-	char data[HANDSHAKE_EARLY_DATA_SIZE + 1];
-	ssize_t size, sent = 0;
+	size_t sent = 0;
 
 	if (handshake_early_data_accepted(handshake))
 		return 0;
-	size = file_read(path, data, sizeof(data));
-	while (size >= 0 && sent < size) {
-		ssize_t n = handshake_send(handshake, fd, data + sent, (size_t)(size - sent));
+	while (sent < early->size) {
+		ssize_t n = handshake_send(handshake, fd, early->data + sent, early->size - sent);
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			break;
-		sent += n;
+		if (n < 0) {
+			fprintf(stderr, "%s: cannot send \"%s\": %s\n", TOOL, early->path,
+				strerror(errno));
+			return -1;
+		}
+		sent += (size_t)n;
 	}
-	if (sent == size)
-		return 0;
-	fprintf(stderr, "%s: cannot send \"%s\": %s\n", TOOL, path, strerror(errno));
-	return -1;
+	return 0;
 }

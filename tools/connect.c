@@ -184,7 +184,8 @@ static int settings_read(int argc, char **argv, struct settings *settings)
 }
 
 /* What the daemon would refuse for its form is refused here already. 0 or an exit status. */
-static int request_prepare(struct handshake *handshake, const struct settings *settings)
+static int request_prepare(struct handshake *handshake, const struct settings *settings,
+			   struct connect_early *ret_early)
 {
 	const char *name = settings->peer_name ? settings->peer_name : settings->address.host;
 	char plain[sizeof(settings->address.host)];
@@ -198,23 +199,25 @@ static int request_prepare(struct handshake *handshake, const struct settings *s
 	}
 	if (handshake_set_peer_name(handshake, name) < 0)
 		return options_refuse(TOOL, "\"%s\" cannot be a peer's name: %s", name,
-				      strerror(errno));
+				      handshake_error(handshake));
 	if (settings->profile && handshake_set_profile(handshake, settings->profile) < 0)
 		return options_refuse(TOOL, "\"%s\" cannot be a profile's name: %s",
-				      settings->profile, strerror(errno));
+				      settings->profile, handshake_error(handshake));
 	if (settings->alpn && handshake_set_alpn(handshake, settings->alpn) < 0)
 		return options_refuse(TOOL, "\"%s\" is no list of application protocols: %s",
-				      settings->alpn, strerror(errno));
+				      settings->alpn, handshake_error(handshake));
 	if (settings->psk_identity &&
 	    handshake_set_psk_identity(handshake, settings->psk_identity) < 0)
 		return options_refuse(TOOL, "\"%s\" cannot be the identity of a pre-shared key: %s",
-				      settings->psk_identity, strerror(errno));
+				      settings->psk_identity, handshake_error(handshake));
 	if (handshake_set_timeout(handshake, (uint32_t)settings->timeout_ms) < 0 ||
 	    handshake_set_records(handshake, settings->records) < 0 ||
 	    (settings->no_resume && handshake_set_resume(handshake, 0) < 0) ||
 	    handshake_set_trace(handshake, settings->trace || settings->svg) < 0)
 		return options_refuse(TOOL, "the request cannot be made: %s", strerror(errno));
-	return settings->early_data ? connect_early_prepare(handshake, settings->early_data) : 0;
+	return settings->early_data
+		   ? connect_early_prepare(handshake, settings->early_data, ret_early)
+		   : 0;
 }
 
 /* What was drawn into a file that cannot be written is told, and is no reason to end. */
@@ -280,7 +283,8 @@ static int end_tell(const struct connect_end *end)
 	return TOOL_FAILURE;
 }
 
-static int connection_run(struct handshake *handshake, const struct settings *settings)
+static int connection_run(struct handshake *handshake, const struct settings *settings,
+			  const struct connect_early *early)
 {
 	char error[512];
 	struct connect_end end;
@@ -298,8 +302,7 @@ static int connection_run(struct handshake *handshake, const struct settings *se
 		fprintf(stderr, "%s: cannot write what is known: %s\n", TOOL, strerror(errno));
 		return TOOL_FAILURE;
 	}
-	if (settings->early_data && !settings->no_data &&
-	    connect_early_send(handshake, fd, settings->early_data) < 0)
+	if (early->data && !settings->no_data && connect_early_send(handshake, fd, early) < 0)
 		return TOOL_FAILURE;
 	if (settings->no_data)
 		return handshake_close_notify(handshake, fd) < 0 ? TOOL_FAILURE : TOOL_OK;
@@ -310,6 +313,7 @@ static int connection_run(struct handshake *handshake, const struct settings *se
 int connect_main(int argc, char **argv)
 {
 	struct settings settings = {0};
+	struct connect_early early = {0};
 	struct handshake *handshake;
 	int status = settings_read(argc, argv, &settings);
 
@@ -321,9 +325,10 @@ int connect_main(int argc, char **argv)
 		fprintf(stderr, "%s: %s\n", TOOL, strerror(errno));
 		return TOOL_FAILURE;
 	}
-	status = request_prepare(handshake, &settings);
+	status = request_prepare(handshake, &settings, &early);
 	if (status == 0)
-		status = connection_run(handshake, &settings);
+		status = connection_run(handshake, &settings, &early);
 	handshake_free(handshake);
+	free(early.data);
 	return status;
 }

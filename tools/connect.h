@@ -24,9 +24,17 @@ struct connect_end {
 void connect_transfer(struct handshake *handshake, int fd, bool keep_open,
 		      struct connect_end *ret_end);
 
+/* What is to be sent first. The file is read once: a pipe has nothing more the second time. */
+struct connect_early {
+	const char *path;
+	char *data; /* to be freed */
+	size_t size;
+};
+
 /* Early data from a file ("-" is no file: standard input is for what follows). 0 or an exit status. */
-int connect_early_prepare(struct handshake *handshake, const char *path);
-/* Sends the file as the first data, unless the server took it as early data. 0, or -1: told on stderr. */
-int connect_early_send(struct handshake *handshake, int fd, const char *path);
+int connect_early_prepare(struct handshake *handshake, const char *path,
+			  struct connect_early *ret_early);
+/* Sends it as the first data, unless the server took it as early data. 0, or -1: told on stderr. */
+int connect_early_send(struct handshake *handshake, int fd, const struct connect_early *early);
 
 #endif

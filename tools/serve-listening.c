@@ -42,7 +42,6 @@ static struct handshake *request_new(const struct serve *serve)
 {
 	const struct serve_settings *settings = serve->settings;
 	struct handshake *request = handshake_new();
-	const char *what = "the request cannot be made";
 
 	if (!request)
 		goto fail;
@@ -52,9 +51,12 @@ static struct handshake *request_new(const struct serve *serve)
 	/* HTTP/1.1 is all that is spoken here. A client that offers nothing is fine. */
 	if (handshake_set_alpn(request, "http/1.1") < 0)
 		goto fail;
-	what = "this cannot be a profile's name";
-	if (settings->profile && handshake_set_profile(request, settings->profile) < 0)
-		goto fail;
+	if (settings->profile && handshake_set_profile(request, settings->profile) < 0) {
+		fprintf(stderr, "%s: \"%s\" cannot be a profile's name: %s\n", SERVE_TOOL,
+			settings->profile, handshake_error(request));
+		handshake_free(request);
+		return NULL;
+	}
 	if (handshake_set_trace(request, settings->trace) < 0)
 		goto fail;
 	if (settings->require_client_certificate &&
@@ -62,7 +64,7 @@ static struct handshake *request_new(const struct serve *serve)
 		goto fail;
 	return request;
 fail:
-	fprintf(stderr, "%s: %s: %s\n", SERVE_TOOL, what, strerror(errno));
+	fprintf(stderr, "%s: the request cannot be made: %s\n", SERVE_TOOL, strerror(errno));
 	handshake_free(request);
 	return NULL;
 }

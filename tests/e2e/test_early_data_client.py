@@ -179,6 +179,18 @@ def test_connect_sends_a_file_once(home, pki, handshake, tmp_path):
             wait_until(lambda: home.status()["sessions-parked"] == 0, what="the tickets")
 
 
+def test_connect_sends_what_can_be_read_once_alone(home, pki, handshake, tmp_path):
+    """A pipe: without a ticket it is the first data, and cannot be read for that a second time."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    threading.Thread(target=fifo.write_bytes, args=(b"of the pipe\n",), daemon=True).start()
+    with Peer(pki, "gnutls") as peer:
+        result = handshake("connect", f"127.0.0.1:{peer.port}", "--peer-name", "localhost",
+                           "--profile", "client", "--socket", home.socket, "--early-data", fifo,
+                           input=b"of the input\n")
+        assert b"of the pipe\n" in result.stdout and b"of the input\n" in result.stdout, result
+
+
 def test_connect_refuses_what_is_no_file_for_it(home, handshake, tmp_path):
     large = tmp_path / "large"
     large.write_bytes(bytes(65537))

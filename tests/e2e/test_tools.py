@@ -325,7 +325,9 @@ def test_tells_why_there_is_no_tcp_connection(handshake):
     (("localhost:1", "--timeout-ms", "0"), "--timeout-ms"),
     (("localhost:1", "--peer-name"), "needs a value"),
     (("localhost:1", "--info=yes"), "takes no value"),
-    (("localhost:1", "--peer-name", "a" * 300), "name"), (("localhost:1", "-x"), '"-x"')])
+    (("localhost:1", "--peer-name", "a" * 300), "longer than 253 bytes"),
+    (("localhost:1", "--profile", "p" * 64), "longer than 63 bytes"),
+    (("localhost:1", "--alpn", "h2,"), "not 1 to 255 bytes"), (("localhost:1", "-x"), '"-x"')])
 def test_wrong_usage_of_connect_is_told(handshake, arguments, words):
     done = handshake("connect", *arguments)
     assert done.returncode == 2
