@@ -15,6 +15,7 @@
 
 #define LISTEN_TIMEOUT_MS 10000 /* the daemon agrees or refuses without asking anyone */
 #define LISTEN_ID         1
+#define IGNORED_MAX       128 /* packets a call that are nothing: the program has more to do */
 
 struct handshake_listener {
 	int fd;
@@ -242,8 +243,11 @@ int handshake_listener_accept(struct handshake_listener *listener, struct handsh
 		listener->early = NULL;
 		return 1;
 	}
-	while (!listener->ended) {
+	for (unsigned int ignored = 0; !listener->ended; ignored++) {
 		bool connection;
+
+		if (ignored == IGNORED_MAX)
+			return 0;
 
 		r = listener_receive(listener);
 		connection = r == 0 && listener_got(listener, HANDSHAKE_OP_CONNECTION);

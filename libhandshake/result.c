@@ -246,6 +246,14 @@ static bool value_is(const struct message *message, const char *key, const char 
 	return found && strcmp(found, value) == 0;
 }
 
+/* Whether a direction's records are made by something that is known here. Where nobody makes them, what is
+ * written would leave as it is. */
+static bool path_is_told(const struct message *message, const char *key)
+{
+	return value_is(message, key, "nic") || value_is(message, key, "kernel") ||
+	       value_is(message, key, "relay");
+}
+
 /* NULL, or what is wrong. The last step is the only one that cannot be undone. */
 static const char *established_take(struct handshake *handshake, struct message *message, int fd,
 				    int *ret_fd)
@@ -260,6 +268,9 @@ static const char *established_take(struct handshake *handshake, struct message 
 	wrong = descriptors_take(&descriptors, message);
 	if (wrong)
 		return wrong;
+	if (!path_is_told(message, HANDSHAKE_KEY_TRANSMIT) ||
+	    !path_is_told(message, HANDSHAKE_KEY_RECEIVE))
+		return "it does not tell what makes the records";
 	if (relay != (descriptors.relay >= 0))
 		return relay ? "it lacks the relay's descriptor"
 			     : "it has a relay it does not name";

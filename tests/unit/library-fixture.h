@@ -81,6 +81,19 @@ static void fake_send(int fd, const int *fds, size_t count, const char *text)
 	assert_int_equal(message_send(fd, &writer, fds, count), 0);
 }
 
+/* As many packets that mean nothing as the queue takes. */
+static void fake_fill(int fd)
+{
+	static const char text[] = "handshake/1 news-of-a-later-version\n";
+	const int size = 1 << 20;
+	size_t count = 0;
+
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	while (send(fd, text, sizeof(text) - 1, MSG_DONTWAIT) > 0)
+		count++;
+	assert_in_range(count, 200, 100000);
+}
+
 /* Answers the request with that id. */
 static void fake_reply(int fd, const char *id, const char *lines)
 {

@@ -149,6 +149,28 @@ static void ignores_answers_that_nobody_waits_for(void **state)
 	pair_close(pair);
 }
 
+static void packets_without_end_do_not_hold_the_program(void **state)
+{
+	struct pair pair = pair_open();
+	struct handshake *h = started(pair.ours);
+	struct pollfd polled = {.fd = handshake_client_fd(client), .events = POLLIN};
+	unsigned int calls = 0;
+	char id[24];
+
+	(void)state;
+	fake_take_id(daemon_fd, id, sizeof(id));
+	fake_fill(daemon_fd);
+	assert_nothing_moves();
+	assert_int_equal(poll(&polled, 1, 0), 1); /* there is more: it will be called again */
+	for (; poll(&polled, 1, 0) == 1; calls++)
+		assert_nothing_moves();
+	assert_true(calls > 0);
+	fake_reply(daemon_fd, id, ESTABLISHED_KERNEL);
+	assert_ends(h);
+	handshake_free(h);
+	pair_close(pair);
+}
+
 static void a_cancelled_handshake_ends_at_once_and_its_answer_is_ignored(void **state)
 {
 	struct pair pair = pair_open();
@@ -441,6 +463,7 @@ int main(void)
 	    T(answers_in_any_order_find_their_handshakes),
 	    T(a_handshake_is_with_one_client_at_a_time),
 	    T(ignores_answers_that_nobody_waits_for),
+	    T(packets_without_end_do_not_hold_the_program),
 	    T(a_cancelled_handshake_ends_at_once_and_its_answer_is_ignored),
 	    T(a_full_queue_delays_requests_and_loses_none),
 	    T(a_request_that_never_left_is_cancelled_untouched),

@@ -269,6 +269,26 @@ static void at_the_descriptor_limit_one_connection_is_lost_and_no_more(void **st
 	close(second.theirs);
 }
 
+static void packets_without_end_do_not_hold_the_program(void **state)
+{
+	struct pair first = pair_open();
+	struct handshake *h;
+	int fd, r;
+
+	(void)state;
+	begin("handshake/1 listening\nid=1\n");
+	fake_fill(daemon_fd);
+	assert_int_equal(handshake_listener_accept(listener, &h, &fd), 0);
+	assert_true(recv(handshake_listener_fd(listener), &r, 1, MSG_PEEK | MSG_DONTWAIT) > 0);
+	while (recv(handshake_listener_fd(listener), &r, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+		assert_int_equal(handshake_listener_accept(listener, &h, &fd), 0);
+	deliver(CONNECTION, &first.ours, 1);
+	assert_int_equal(handshake_listener_accept(listener, &h, &fd), 1);
+	handshake_free(h);
+	close(fd);
+	close(first.theirs);
+}
+
 static void a_relayed_connection_comes_with_its_relay(void **state)
 {
 	const char relay_state[2] = {HANDSHAKE_RELAY_CLOSE_NOTIFY, 0};
@@ -306,6 +326,7 @@ int main(void)
 	    T(the_daemons_end_is_noticed),
 	    T(a_connection_without_descriptor_ends_the_listening),
 	    T(at_the_descriptor_limit_one_connection_is_lost_and_no_more),
+	    T(packets_without_end_do_not_hold_the_program),
 	    T(a_relayed_connection_comes_with_its_relay),
 	};
 

@@ -80,6 +80,19 @@ static void refuses_an_outcome_that_does_not_exist(void **state)
 	assert_broken("twice");
 }
 
+static void refuses_a_connection_whose_records_nobody_makes(void **state)
+{
+	(void)state;
+	take("outcome=established\nversion=TLS1.3\n", NULL, 0);
+	assert_broken("what makes the records");
+	take("outcome=established\ntransmit=kernel\n", NULL, 0);
+	assert_broken("what makes the records");
+	take("outcome=established\ntransmit=of-a-later-version\nreceive=kernel\n", NULL, 0);
+	assert_broken("what makes the records");
+	take("outcome=established\ntransmit=nic\nreceive=kernel\n", NULL, 0);
+	assert_int_equal(handshake_outcome(h), HANDSHAKE_ESTABLISHED);
+}
+
 static void refuses_what_it_must_understand_and_does_not(void **state)
 {
 	(void)state;
@@ -250,6 +263,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 	    T(refuses_an_outcome_that_does_not_exist),
+	    T(refuses_a_connection_whose_records_nobody_makes),
 	    T(refuses_what_it_must_understand_and_does_not),
 	    T(each_class_has_its_errno),
 	    T(keeps_the_chain_and_not_its_descriptor),
