@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """handshake perf: it measures what it says, its two ends agree, and what it writes can be read."""
 
+import contextlib
 import glob
 import json
 import os
 import socket
+import ssl
 import subprocess
 import tempfile
+import threading
 import xml.etree.ElementTree
 
 import pytest
@@ -27,9 +30,9 @@ def parts(which):
 
 @pytest.fixture
 def perf(build, records):
-    def run(*arguments, status=0):
+    def run(*arguments, status=0, **more):
         done = subprocess.run([build / "bin" / "handshake", "perf", *map(str, arguments)],
-                              capture_output=True, timeout=seconds(100), check=False)
+                              capture_output=True, timeout=seconds(100), check=False, **more)
         assert done.returncode == status, done.stderr.decode()
         return done.stdout.decode() if status == 0 else done.stderr.decode()
 
@@ -237,3 +240,31 @@ def test_what_cannot_be_measured_is_no_figure(perf):
         said = perf("rate", "--target", f"127.0.0.1:{deaf.getsockname()[1]}", "--timeout", "100ms",
                     "--at-once", 1, status=1)
     assert "a handshake took longer than" in said
+
+
+# A load on the talker's processor that yields to it always has something to read.
+ONE_CPU = {min(os.sched_getaffinity(0))}
+SLOWER = {"preexec_fn": lambda: (os.sched_setaffinity(0, ONE_CPU), os.nice(19))}
+
+
+def talk_without_end(listening, context):
+    def talk(sock):
+        os.sched_setaffinity(0, ONE_CPU)
+        with contextlib.suppress(OSError), context.wrap_socket(sock, server_side=True) as tls:
+            while True:
+                tls.sendall(bytes(1 << 20))
+
+    with contextlib.suppress(OSError):
+        while True:
+            threading.Thread(target=talk, args=(listening.accept()[0],), daemon=True).start()
+
+
+def test_a_target_that_talks_without_end_is_no_figure(perf, pki):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(str(pki.cert("ecdsa")), str(pki.key("ecdsa")))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=talk_without_end, args=(listening, context), daemon=True).start()
+        said = perf("rate", "--target", f"127.0.0.1:{listening.getsockname()[1]}", "--at-once", 1,
+                    "--timeout", f"{int(seconds(0.3) * 1000)}ms", "--quiet", status=1, **SLOWER)
+        listening.shutdown(socket.SHUT_RDWR)
+    assert "the server did not end a connection after its handshake" in said

@@ -191,6 +191,13 @@ static bool slot_take_ticket(const struct load_settings *settings, struct lane_s
 	return true;
 }
 
+/* A server that talks without end must not keep the thread from its other connections, nor from its end. */
+static bool slot_is_late(const struct lane *lane, const struct lane_slot *slot)
+{
+	return lane->shared->phase == LOAD_ENDING ||
+	       clock_seconds() - slot->began > lane->shared->settings->timeout;
+}
+
 /* Reads what comes behind the handshake: tickets, what a server has to say, its end. */
 static void slot_drain(struct lane *lane, struct lane_slot *slot)
 {
@@ -204,6 +211,9 @@ static void slot_drain(struct lane *lane, struct lane_slot *slot)
 			slot_end(lane, slot);
 			return;
 		}
+		/* lane_tick() tells of it. */
+		if (slot_is_late(lane, slot))
+			return;
 		got = gnutls_record_recv(slot->session, bytes, sizeof(bytes));
 	} while (got > 0 || got == GNUTLS_E_INTERRUPTED ||
 		 (got == GNUTLS_E_AGAIN && has_more(slot->fd)));
