@@ -150,7 +150,8 @@ int display_result_json(FILE *stream, const struct handshake *handshake)
 	json_t *object = json_object();
 	const char *key, *value, *chain = handshake_peer_chain(handshake);
 	size_t size;
-	const char *trace = handshake_trace(handshake, &size);
+	const char *text = handshake_trace(handshake, &size);
+	json_t *trace;
 
 	for (size_t i = 0; handshake_result_at(handshake, i, &key, &value); i++) {
 		if (object_add(object, key, value) < 0) {
@@ -162,8 +163,9 @@ int display_result_json(FILE *stream, const struct handshake *handshake)
 		json_decref(object);
 		return -1;
 	}
-	if (trace && json_object_set_new(object, HANDSHAKE_DESCRIPTOR_TRACE,
-					 json_loadb(trace, size, 0, NULL)) < 0) {
+	/* What is none leaves the rest worth telling. */
+	trace = text ? json_loadb(text, size, JSON_ALLOW_NUL, NULL) : NULL;
+	if (trace && json_object_set_new(object, HANDSHAKE_DESCRIPTOR_TRACE, trace) < 0) {
 		json_decref(object);
 		return -1;
 	}

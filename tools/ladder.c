@@ -386,7 +386,8 @@ static struct ladder *ladder_make(const json_t *trace)
 struct ladder *ladder_new(const char *text, size_t size, char *error, size_t error_size)
 {
 	json_error_t wrong;
-	json_t *trace = json_loadb(text, size, 0, &wrong);
+	/* A peer's protocol may have any byte, a NUL too. */
+	json_t *trace = json_loadb(text, size, JSON_ALLOW_NUL, &wrong);
 	struct ladder *ladder = NULL;
 
 	if (!trace)

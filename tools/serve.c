@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "display.h"
 #include "handshake-protocol.h"
 #include "serve-file.h"
 #include "tool.h"
@@ -59,14 +60,21 @@ static void usage(void)
 void serve_say(const struct serve *serve, const char *format, ...)
 {
 	va_list arguments;
+	char *text;
+	int length;
 
 	if (serve->settings->quiet)
 		return;
-	fprintf(stderr, "%s: ", SERVE_TOOL);
 	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
+	length = vasprintf(&text, format, arguments);
 	va_end(arguments);
+	if (length < 0)
+		return;
+	/* A target is what a peer wrote, and its query may have any byte. */
+	fprintf(stderr, "%s: ", SERVE_TOOL);
+	display_text(stderr, text);
 	fputc('\n', stderr);
+	free(text);
 }
 
 /* ---- The command line ---------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -120,8 +121,11 @@ static json_t *namespace_json(const char *value)
 {
 	size_t length = strcspn(value, " ");
 	json_t *object = json_object();
+	char *name = strndup(value, length);
 
-	json_object_set_new(object, "name", json_stringn(value, length));
+	/* A file's name, which need not be UTF-8. */
+	json_object_set_new(object, "name", name ? display_json_string(name) : NULL);
+	free(name);
 	for (value += length; *value; value += length) {
 		char word[64], *equals;
 

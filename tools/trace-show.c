@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "display.h"
 #include "ladder.h"
 
 static int picture_fail(const char *tool, const char *path, const char *temporary)
@@ -49,7 +50,10 @@ int trace_show(const char *tool, const char *text, size_t size, FILE *stream, co
 	int r = 0;
 
 	if (!ladder) {
-		fprintf(stderr, "%s: %s\n", tool, error);
+		/* It quotes what is wrong. */
+		fprintf(stderr, "%s: ", tool);
+		display_text(stderr, error);
+		fputc('\n', stderr);
 		return -1;
 	}
 	if (stream) {

@@ -170,6 +170,16 @@ static char *text_read(int fd, size_t *ret_size)
 	return text;
 }
 
+/* Written anew: in ASCII alone, as a peer's words may have what a terminal takes for a command. */
+static int trace_print_json(const char *text, size_t size)
+{
+	json_t *trace = json_loadb(text, size, JSON_ALLOW_NUL, NULL);
+
+	if (!trace)
+		return fail("the daemon sent a trace that is no JSON");
+	return display_json(stdout, trace) < 0 ? fail("cannot write to standard output") : 0;
+}
+
 static int trace_take(const struct settings *settings, struct message *message)
 {
 	const char *lost = message_get(message, HANDSHAKE_KEY_LOST, 0);
@@ -178,15 +188,16 @@ static int trace_take(const struct settings *settings, struct message *message)
 	char *text;
 	int r = 0;
 
-	if (lost && strcmp(lost, "0") != 0)
-		fprintf(stderr, "%s: %.20s handshakes before this one came too fast and are lost\n",
-			TOOL, lost);
+	if (lost && strcmp(lost, "0") != 0) {
+		fprintf(stderr, "%s: ", TOOL);
+		display_text(stderr, lost);
+		fprintf(stderr, " handshakes before this one came too fast and are lost\n");
+	}
 	text = text_read(fd, &size);
 	if (!text)
 		return -1;
-	if (settings->json && (fwrite(text, 1, size, stdout) != size || putchar('\n') == EOF ||
-			       fflush(stdout) == EOF))
-		r = fail("cannot write to standard output");
+	if (settings->json)
+		r = trace_print_json(text, size);
 	if (r == 0)
 		r = trace_show(TOOL, text, size, settings->json ? NULL : stdout, settings->svg);
 	if (r == 0 && !settings->json)

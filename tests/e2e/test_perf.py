@@ -15,7 +15,7 @@ import xml.etree.ElementTree
 import pytest
 
 import peers
-from scale import die_with_parent, seconds, wait_until
+from scale import FULL, die_with_parent, seconds, wait_until
 
 SHORT = ("--runs", "1", "--warm-up", "50ms", "--timeout", f"{int(seconds(10))}s", "--json", "--quiet")
 PHASES = {"queue", "peer", "computation", "signer", "keys"}
@@ -259,6 +259,7 @@ def talk_without_end(listening, context):
             threading.Thread(target=talk, args=(listening.accept()[0],), daemon=True).start()
 
 
+@pytest.mark.skipif(not FULL, reason="no kernel has a part in it; shown at full speed")
 def test_a_target_that_talks_without_end_is_no_figure(perf, pki):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(str(pki.cert("ecdsa")), str(pki.key("ecdsa")))

@@ -336,7 +336,8 @@ def test_a_file_that_becomes_shorter_is_never_called_whole(handshake, tmp_path, 
         file.truncate(400 << 20)
     server = Serve(handshake, tmp_path)
     with Client(server.port, pki) as client:
-        client.send("GET /file HTTP/1.1\r\n")
+        # The query is nobody's to judge, and must not reach a terminal as it is.
+        client.send("GET /file?\x1b]0;title\x07 HTTP/1.1\r\n")
         got = len(client.sock.recv(1000))
         os.truncate(path, 1000)
         try:
@@ -348,6 +349,7 @@ def test_a_file_that_becomes_shorter_is_never_called_whole(handshake, tmp_path, 
             pass
         assert got < 400 << 20
     wait_until(lambda: b"became shorter" in server.said, 5, "the notice")
+    assert rb'"/file?\x1B]0;title\x07" became shorter' in server.said
     assert server.stop() == 0
 
 

@@ -589,3 +589,34 @@ def test_trace_command_follows(handshake, daemon, pki):
     lines = [json.loads(line) for line in process.stdout.read().splitlines()]
     assert process.returncode == 0
     assert [line["profile"] for line in lines] == ["rsa", "rsa"]
+
+
+def greet(daemon, *protocols):
+    """A ClientHello that offers these protocols, and nothing to come to terms with."""
+    def vector(size, data):
+        return len(data).to_bytes(size, "big") + data
+    alpn = b"\0\x10" + vector(2, vector(2, b"".join(vector(1, one) for one in protocols)))
+    body = (b"\x03\x03" + bytes(32) + vector(1, b"") + vector(2, b"\x13\x01") + vector(1, b"\0") +
+            vector(2, alpn))
+    one, two = endpoint.tcp_pair()
+    with one, two, daemon.client() as client:
+        number = client.start(one, "server", profile="rsa")
+        two.sendall(b"\x16\x03\x01" + vector(2, b"\x01" + vector(3, body)))
+        assert client.reply(number).outcome == "poisoned"
+
+
+@pytest.mark.parametrize("form", ("--json", "--failed"))
+def test_trace_command_bears_whatever_a_peer_offers(handshake, daemon, form):
+    """A NUL ended the command, and a control sequence of eight bits went to the terminal."""
+    process = handshake.start("trace", "--count", "2", "--profile", "rsa", form,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: (greet(daemon, b"a\0b", b"\xc2\x9b2J"), process.poll() is not None)[1], 30,
+               "two handshakes")
+    out, said = process.stdout.read(), process.stderr.read()
+    assert process.returncode == 0, said
+    assert b"\x9b" not in out and b"\0" not in out
+    if form == "--json":
+        for line in out.splitlines():
+            assert message(json.loads(line), "ClientHello")["alpn"] == ["a\0b", "\x9b2J"]
+    else:
+        assert out.count(b"ClientHello") == 2 and b"2J" in out
