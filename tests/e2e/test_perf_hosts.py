@@ -272,6 +272,7 @@ def speaking(said):
     (b"SSH-2.0-OpenSSH_9.2\r\n", 'does not speak as handshake perf does: it says "SSH-2.0-OpenSSH_9.2."'),
     (b'{"machine": {}, "protocol": 0}\n', "is of another version of handshake than this one"),
     (b'{"error": "no"}\n', ": no"),
+    (b'{"error": "\\u001b[2J\\u009b"}\n', ": ?[2J??\n"),
 ])
 def test_whatever_else_waits_there_is_told_apart(build, said, words):
     with speaking(said) as address:

@@ -363,6 +363,24 @@ def test_status_watches(handshake, daemon):
     assert process.wait(seconds(10)) == -signal.SIGINT
 
 
+def test_status_is_json_whatever_a_name_is(handshake, tmp_path):
+    """A network namespace is a file's name."""
+    def answer(listening):
+        sock, _ = listening.accept()
+        with sock:
+            sock.recv(4096)
+            sock.send(b"handshake/1 counters\nid=1\nversion=%FF%1B\n"
+                      b"kernel-namespace=%FFnet requests=1\n")
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        listening.listen()
+        in_thread(answer, listening)
+        done = handshake("status", "--json", "--socket", tmp_path / "socket")
+    assert json.loads(done.stdout) == {"version": "\ufffd\x1b", "kernel-namespace":
+                                       [{"name": "\ufffdnet", "requests": 1}]}
+
+
 def test_status_tells_why_there_is_none(handshake, tmp_path):
     done = handshake("status", "--socket", tmp_path / "none")
     assert done.returncode == 1

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -143,6 +144,54 @@ json_t *link_receive(struct link *link, double seconds)
 	}
 }
 
+/* Bytes at text that a terminal takes for a command: controls, C1 among them, but for a line's end. */
+static size_t command_length(const char *text)
+{
+	const unsigned char *byte = (const unsigned char *)text;
+
+	if (byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] < 0xa0)
+		return 2;
+	return (byte[0] && byte[0] < ' ' && byte[0] != '\n') || byte[0] == 0x7f;
+}
+
+static bool text_clean(char *text)
+{
+	bool clean = true;
+
+	while (*text) {
+		size_t length = command_length(text);
+
+		clean = clean && length == 0;
+		memset(text, '?', length);
+		text += length ? length : 1;
+	}
+	return clean;
+}
+
+/* What the other end says is shown. */
+static void value_clean(json_t *value)
+{
+	char *text = json_is_string(value) ? strdup(json_string_value(value)) : NULL;
+	const char *key;
+	json_t *member;
+	void *next;
+
+	if (text && !text_clean(text))
+		json_string_set(value, text);
+	free(text);
+	for (size_t i = 0; i < json_array_size(value); i++)
+		value_clean(json_array_get(value, i));
+	json_object_foreach_safe(value, next, key, member)
+	{
+		char *name = strdup(key);
+
+		value_clean(member);
+		if (!name || !text_clean(name))
+			json_object_del(value, key);
+		free(name);
+	}
+}
+
 json_t *link_ask(struct link *link, json_t *question, double seconds)
 {
 	json_t *answer = NULL;
@@ -155,6 +204,7 @@ json_t *link_ask(struct link *link, json_t *question, double seconds)
 		problem_lost(link, errno == EAGAIN ? ETIMEDOUT : errno);
 	if (!answer)
 		die("the server's end%s %s", link->peer, link->problem);
+	value_clean(answer);
 	error = json_string_value(json_object_get(answer, "error"));
 	if (error)
 		die("the server's end%s: %s", link->peer, error);
