@@ -436,7 +436,7 @@ static void close_all(const int fds[RELAY_REQUEST_FDS])
 	close(fds[2]);
 	relay_guard_close(fds[3]);
 	if (fds[4] >= 0)
-		close(fds[4]);
+		relay_guard_close(fds[4]);
 }
 
 int relay_connection_start(struct relay_surroundings *surroundings,

@@ -3,8 +3,11 @@
  * the connection. Touches the workers' socket and the counters; it must never leave a key behind in
  * its memory, nor wait for a worker. */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +15,7 @@
 #include <event2/event.h>
 
 #include "descriptors.h"
+#include "foreign.h"
 #include "handshake-protocol.h"
 #include "log.h"
 #include "relay-connection.h"
@@ -87,9 +91,11 @@ static const char *packet_judge(const struct packet *packet)
 		return "its first descriptor is no TCP socket";
 	if (!is_socket(packet->fds[1], AF_UNIX, AF_UNIX, SOCK_STREAM))
 		return "its second descriptor is no Unix stream socket";
-	if (fstat(packet->fds[2], &state) < 0 || !S_ISREG(state.st_mode) ||
+	/* The seals are answered by the kernel for memory alone; fstat() would ask the file, and whoever serves
+	 * it might not answer. */
+	if (fcntl(packet->fds[2], F_GET_SEALS) < 0 || fstat(packet->fds[2], &state) < 0 ||
 	    state.st_size < HANDSHAKE_RELAY_STATE_SIZE)
-		return "its third descriptor is no file with room for the state";
+		return "its third descriptor is no memory with room for the state";
 	if (!is_socket(packet->fds[3], AF_UNIX, AF_UNIX, SOCK_SEQPACKET))
 		return "its fourth descriptor is no Unix packet socket";
 	if (packet->fd_count == RELAY_REQUEST_FDS &&
@@ -104,7 +110,8 @@ static bool place_inherit(struct intake *intake, const struct relay_request *req
 	return counters_inherit_relay(intake->surroundings.counters, request->holder, request->uid);
 }
 
-/* A packet that is not taken; its place is given back. */
+/* A packet that is not taken; its place is given back. What comes with it is anybody's: a Unix socket may have
+ * descriptors in its queue, and a close may wait. */
 static void packet_close(struct intake *intake, struct packet *packet)
 {
 	if (packet->size == (ssize_t)sizeof packet->request &&
@@ -114,8 +121,10 @@ static void packet_close(struct intake *intake, struct packet *packet)
 	for (size_t i = 0; i < packet->fd_count; i++) {
 		if (is_socket(packet->fds[i], AF_INET, AF_INET6, SOCK_STREAM))
 			relay_tcp_close(packet->fds[i]);
+		else if (foreign_is_socket(packet->fds[i]))
+			relay_guard_close(packet->fds[i]);
 		else
-			close(packet->fds[i]);
+			foreign_close(packet->fds[i]);
 	}
 	packet->fd_count = 0;
 }
@@ -186,6 +195,16 @@ static void stop(struct intake *intake)
 		event_base_loopbreak(intake->surroundings.base);
 }
 
+/* Nothing was read. A packet of no bytes looks like the end, and would end the relay for all workers. */
+static bool is_end(int socket)
+{
+	struct pollfd item = {socket, POLLRDHUP, 0};
+	int waiting = 0;
+
+	return poll(&item, 1, 0) > 0 && item.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL) &&
+	       (ioctl(socket, FIONREAD, &waiting) < 0 || waiting == 0);
+}
+
 static void on_request(evutil_socket_t fd, short what, void *context)
 {
 	struct intake *intake = context;
@@ -196,8 +215,10 @@ static void on_request(evutil_socket_t fd, short what, void *context)
 		ssize_t size = packet_receive(fd, &packet);
 		if (size > 0)
 			packet_take(intake, &packet);
+		else
+			packet_close(intake, &packet); /* descriptors may come with nothing */
 		explicit_bzero(&packet, sizeof packet);
-		if (size > 0)
+		if (size > 0 || (size == 0 && !is_end(fd)))
 			continue;
 		if (size == 0 || (errno != EAGAIN && errno != ENOMEM && errno != ENOBUFS))
 			stop(intake);

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "handshake-protocol.h"
+#include "relay-guard.h"
 #include "relay-receiver.h"
 
 enum {
@@ -29,7 +29,7 @@ static void tickets_close(struct relay_receiver *receiver)
 {
 	post_handshake_await_tickets(&receiver->messages, NULL, NULL);
 	if (receiver->tickets_fd >= 0)
-		close(receiver->tickets_fd);
+		relay_guard_close(receiver->tickets_fd);
 	receiver->tickets_fd = -1;
 }
 

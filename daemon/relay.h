@@ -12,7 +12,7 @@
  * System calls after sandbox_enter(), beside those of memory, time and threads (foreign.c and relay-guard.c
  * start some): epoll_wait, epoll_pwait, epoll_ctl, eventfd2, pipe2, socketpair, fcntl, rt_sigaction
  * (libevent, whose loop is made before); recvmsg, recvfrom, sendmsg, sendto, write, shutdown, getsockopt,
- * setsockopt, setitimer, poll, close, fstat, pwrite64, getpid.
+ * setsockopt, setitimer, poll, ioctl (FIONREAD), close, fstat, pwrite64, getpid.
  */
 #ifndef RELAY_H
 #define RELAY_H

@@ -88,10 +88,117 @@ static void lets_go_of_a_peer_that_never_reads_when_both_have_ended(void **state
 	relay_stop(&relay);
 }
 
+/* ---- Workers ------------------------------------------------------------------------------- */
+
+static void packets_of_no_bytes_do_not_end_it(void **state)
+{
+	struct connection connection;
+	struct relay relay;
+	int pair[2];
+
+	(void)state;
+	relay_start(&relay, 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(send(relay.socket, "", 0, MSG_NOSIGNAL), 0);
+	/* Nor are the descriptors kept that come with them. */
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_int_equal(descriptors_send(relay.socket, "", 0, pair, 1), 0);
+	close(pair[0]);
+	await(pair[1], POLLIN);
+	close(pair[1]);
+	connection_open(&connection, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	program_says(&connection, "taken");
+	peer_hears(&connection, "taken");
+	connection_close(&connection);
+	relay_stop(&relay);
+}
+
+/* A socket whose last close waits for its peer. */
+static int lingering_socket(int *ret_peer)
+{
+	static const char chunk[100000];
+	struct fixture_link link;
+
+	fixture_link_open(&link, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	setsockopt(link.our_fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 1000},
+		   sizeof(struct linger));
+	while (send(link.our_fd, chunk, sizeof(chunk), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+		;
+	gnutls_deinit(link.peer);
+	*ret_peer = link.peer_fd;
+	return link.our_fd;
+}
+
+/* A request that cannot be taken, whose program has already put such a socket into its own. */
+static void is_not_held_up_by_what_comes_with_a_bad_request(void **state)
+{
+	const struct relay_request request = {.version = RELAY_REQUEST_VERSION + 1};
+	struct connection other;
+	struct relay relay;
+	int pair[2], peer, lingering = lingering_socket(&peer);
+
+	(void)state;
+	relay_start(&relay, 0);
+	connection_open(&other, &relay, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_int_equal(descriptors_send(pair[0], "x", 1, &lingering, 1), 0);
+	close(lingering);
+	assert_int_equal(descriptors_send(relay.socket, &request, sizeof(request), &pair[1], 1), 0);
+	close(pair[1]);
+	for (unsigned i = 0; i < 3; i++) {
+		program_says(&other, "goes on");
+		peer_hears(&other, "goes on");
+	}
+	close(pair[0]);
+	close(peer);
+	connection_close(&other);
+	relay_stop(&relay);
+}
+
+/* Whoever serves a file could keep the relay waiting. */
+static void takes_only_memory_for_the_state(void **state)
+{
+	struct relay_request request = {.version = RELAY_REQUEST_VERSION, .uid = getuid()};
+	FILE *file = tmpfile();
+	struct fixture_link link;
+	struct relay relay;
+	int pair[2], control[2];
+	char byte;
+
+	(void)state;
+	relay_start(&relay, 0);
+	fixture_link_open(&link, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	request.keys = link.keys;
+	assert_non_null(file);
+	assert_int_equal(ftruncate(fileno(file), HANDSHAKE_RELAY_STATE_SIZE), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, control), 0);
+	assert_int_equal(
+	    descriptors_send(relay.socket, &request, sizeof(request),
+			     (const int[]){link.our_fd, pair[1], fileno(file), control[1]}, 4),
+	    0);
+	close(pair[1]);
+	close(link.our_fd);
+	link.our_fd = -1;
+	await(pair[0], POLLIN);
+	assert_int_equal(recv(pair[0], &byte, 1, 0), 0);
+	await(link.peer_fd, POLLIN);
+	assert_int_equal(recv(link.peer_fd, &byte, 1, 0), -1); /* a reset, and no record */
+	close(pair[0]);
+	close(control[0]);
+	close(control[1]);
+	fclose(file);
+	fixture_link_close(&link);
+	relay_stop(&relay);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(lets_go_of_a_peer_that_never_reads_when_both_have_ended),
+	    cmocka_unit_test(packets_of_no_bytes_do_not_end_it),
+	    cmocka_unit_test(is_not_held_up_by_what_comes_with_a_bad_request),
+	    cmocka_unit_test(takes_only_memory_for_the_state),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);
