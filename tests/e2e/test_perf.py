@@ -240,6 +240,10 @@ def test_what_cannot_be_measured_is_no_figure(perf):
         said = perf("rate", "--target", f"127.0.0.1:{deaf.getsockname()[1]}", "--timeout", "100ms",
                     "--at-once", 1, status=1)
     assert "a handshake took longer than" in said
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    said = perf("rate", "--target", f"127.0.0.1:{port}", "--at-once", 1, status=1)
+    assert "Connection refused" in said
 
 
 # A load on the talker's processor that yields to it always has something to read.

@@ -249,10 +249,11 @@ static void slot_say(const struct load_settings *settings, const struct lane_slo
 
 static void slot_move(struct lane *lane, struct lane_slot *slot)
 {
-	int error;
+	int error, broken;
 
 	if (!slot->complete) {
 		error = gnutls_handshake(slot->session);
+		broken = errno; /* of the socket, of which GnuTLS tells that it failed alone */
 		if (error < 0) {
 			if (!gnutls_error_is_fatal(error) && error != GNUTLS_E_PUSH_ERROR &&
 			    error != GNUTLS_E_PULL_ERROR)
@@ -263,7 +264,10 @@ static void slot_move(struct lane *lane, struct lane_slot *slot)
 					   gnutls_alert_get_name(gnutls_alert_get(slot->session)));
 			else
 				tell_error(lane->shared, "a handshake failed: %s",
-					   gnutls_strerror(error));
+					   error == GNUTLS_E_PUSH_ERROR ||
+						   error == GNUTLS_E_PULL_ERROR
+					       ? strerror(broken)
+					       : gnutls_strerror(error));
 			slot_fail(lane, slot);
 			return;
 		}
