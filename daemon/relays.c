@@ -6,6 +6,7 @@
 #include "relays.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,8 +107,35 @@ struct relays *relays_new(const struct config *config, struct counters *counters
 	return relays;
 }
 
+static bool socket_is_shut(int fd)
+{
+	struct pollfd item = {.fd = fd, .events = POLLRDHUP};
+
+	return fd >= 0 && poll(&item, 1, 0) > 0;
+}
+
+bool relays_spoiled(struct relays *relays)
+{
+	bool spoiled = false;
+
+	for (unsigned i = 0; i < relays->count; i++) {
+		struct relay_child *relay = &relays->list[i];
+
+		if (relay->told || !socket_is_shut(relay->relay_end))
+			continue;
+		relay->told = true;
+		spoiled = true;
+		log_warning("%s takes no more connections: relays and workers are started anew",
+			    relay->child.name);
+	}
+	return spoiled;
+}
+
 bool relays_fit(const struct relays *relays, const struct config *config)
 {
+	for (unsigned i = 0; i < relays->count; i++)
+		if (socket_is_shut(relays->list[i].relay_end))
+			return false;
 	return relays->count == config->relays && relays->total == config->relayed_total &&
 	       relays->per_user == config->relayed_per_user && relays->uid == config->uid &&
 	       relays->gid == config->gid && relays->log_level == config->log_level;
@@ -148,6 +176,7 @@ bool relays_died(struct relays *relays, struct counters *counters, pid_t pid, in
 		if (relays->list[i].child.pid != pid)
 			continue;
 		child_died(&relays->list[i].child, status, relays_retired(relays) && status == 0);
+		relays->list[i].told = false;
 		counters_forget_process(counters, pid);
 		if (status != 0)
 			counters_add(counters, COUNTER_RELAYS_DIED, 1);

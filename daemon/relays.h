@@ -14,6 +14,7 @@ struct relay_child {
 	struct child child;
 	int worker_end; /* what workers inherit */
 	int relay_end;
+	bool told; /* that its socket is shut */
 };
 
 struct relays {
@@ -30,12 +31,16 @@ struct relays {
 /* Starts config->relays of them. NULL with a problem. */
 struct relays *relays_new(const struct config *config, struct counters *counters,
 			  struct problem *problem);
-/* Whether the running ones are what config asks for. */
+/* Whether the running ones are what config asks for, and take connections. */
 bool relays_fit(const struct relays *relays, const struct config *config);
 /* The socket for a worker, -1: there is no relay. */
 int relays_socket(const struct relays *relays, unsigned worker);
 /* Starts those that are due. Returns the time of the next one, or INT64_MAX. */
 int64_t relays_tend(struct relays *relays, struct counters *counters, int64_t now);
+/* Whether the socket of one is shut, so that neither it nor a successor takes anything more and all must be
+ * made anew: a relay does it that is told to stop, and a worker could. Says so once, and again when one has
+ * died since. */
+bool relays_spoiled(struct relays *relays);
 /* Takes note of a death. false: it is none of these. */
 bool relays_died(struct relays *relays, struct counters *counters, pid_t pid, int status);
 /* Closes the sockets: each relay ends with its last connection. */

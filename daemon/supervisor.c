@@ -260,6 +260,9 @@ static int supervisor_loop(struct supervisor *supervisor)
 			log_info("files that the configuration names have changed");
 			supervisor->reload_due = true;
 		}
+		if (supervisor->relays && !supervisor->stopping &&
+		    relays_spoiled(supervisor->relays))
+			supervisor->reload_due = true;
 		if (supervisor->reload_due)
 			supervisor_reload(supervisor);
 		next = supervisor_tend(supervisor);

@@ -127,6 +127,22 @@ def test_killed_relay_ends_its_connections_and_no_others(relay_records, make_dae
         succeeds(one, pki)
 
 
+def test_relay_that_is_told_to_stop_alone_is_replaced(relay_records, make_daemon, profiles, pki):
+    one = make_daemon(profiles(), {"workers": 1})
+    with contextlib.ExitStack() as stack:
+        connection = Connection(one, pki, stack)
+        connection.works()
+        relay, = one.relays()
+        worker, = one.workers()
+        # It takes no more, and shuts a socket that a successor would inherit.
+        os.kill(relay, signal.SIGTERM)
+        wait_until(lambda: one.workers() and worker not in one.workers(), 20, "another worker")
+        succeeds(one, pki)
+        connection.works()
+    wait_until(lambda: relay not in one.relays(), what="the relay's end")
+    succeeds(one, pki)
+
+
 def test_processes_are_unprivileged(daemon):
     if os.geteuid() != 0:
         pytest.skip("needs a daemon that was started as root")
