@@ -89,10 +89,11 @@ const char *serve_file_type(const char *path)
 	return "application/octet-stream";
 }
 
-static int open_beneath(int root_fd, const char *path, uint64_t flags)
+/* O_NONBLOCK: a FIFO's open must not wait for its other end. */
+static int open_beneath(int root_fd, const char *path)
 {
 	struct open_how how = {
-	    .flags = flags | O_CLOEXEC,
+	    .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
 	    .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
 	};
 	long fd;
@@ -109,7 +110,7 @@ static int open_error(int error)
 	switch (error) {
 	case -ENOTDIR:
 	case -ENAMETOOLONG:
-	case -ENXIO: /* a socket that has come there meanwhile */
+	case -ENXIO: /* a socket, or a FIFO or device without its other end */
 		return -ENOENT;
 	case -EPERM:
 	case -ELOOP:
@@ -121,19 +122,10 @@ static int open_error(int error)
 
 int serve_file_open(int root_fd, const char *path, struct serve_file *ret_file)
 {
-	_cleanup_close_ int place = open_beneath(root_fd, path, O_PATH), fd = -1;
+	_cleanup_close_ int fd = open_beneath(root_fd, path);
 	struct stat status;
 	time_t now = time(NULL);
 
-	if (place < 0)
-		return open_error(place);
-	/* An open by itself does something to a FIFO, whose writer goes on, and to many a device. */
-	if (fstat(place, &status) < 0)
-		return -errno;
-	if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
-		return S_ISSOCK(status.st_mode) ? -ENOENT : -EACCES;
-	/* O_NONBLOCK: should it be a FIFO meanwhile, its open must not wait for its other end. */
-	fd = open_beneath(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return open_error(fd);
 	if (fstat(fd, &status) < 0)

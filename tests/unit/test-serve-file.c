@@ -3,7 +3,6 @@
 /* links: tools/markup.o tools/serve-file.o tools/serve-index.o tools/serve-path.o */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -125,33 +124,6 @@ static void what_is_no_file_is_refused(void **state)
 	assert_int_equal(opened("fifo"), -EACCES);
 }
 
-static _Atomic int woken;
-
-static void *fifo_write(void *unused)
-{
-	int fd = openat(root, "fifo", O_WRONLY | O_CLOEXEC);
-
-	woken = 1;
-	close(fd);
-	return unused;
-}
-
-static void a_fifos_writer_waits_on(void **state)
-{
-	pthread_t writer;
-	int fd;
-
-	(void)state;
-	pthread_create(&writer, NULL, fifo_write, NULL);
-	usleep(100000); /* it waits for a reader */
-	assert_int_equal(opened("fifo"), -EACCES);
-	usleep(100000);
-	assert_int_equal(woken, 0);
-	fd = openat(root, "fifo", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	pthread_join(writer, NULL);
-	close(fd);
-}
-
 static void tags_change_with_the_file(void **state)
 {
 	struct serve_file before, after;
@@ -218,7 +190,6 @@ int main(void)
 	    cmocka_unit_test(files_and_links_inside_are_opened),
 	    cmocka_unit_test(nothing_leads_out_of_the_root),
 	    cmocka_unit_test(what_is_no_file_is_refused),
-	    cmocka_unit_test(a_fifos_writer_waits_on),
 	    cmocka_unit_test(tags_change_with_the_file),
 	    cmocka_unit_test(types_follow_the_last_ending),
 	    cmocka_unit_test(listings_are_escaped_and_keep_the_outside_out),
