@@ -321,6 +321,9 @@ int key_token_open(const struct secrets *secrets, const char *text, int64_t now,
 		return refuse(failure, FAILURE_REQUEST,
 			      "The token is not one of handshaked's: send it as the reply gave it");
 	error = content_open(secrets, bytes, content);
+	/* What was decrypted before the tag was judged. */
+	if (error < 0)
+		explicit_bzero(content, sizeof(content));
 	if (error == -ENOKEY)
 		return refuse(
 		    failure, FAILURE_DENIED,
