@@ -15,6 +15,7 @@
 
 #include "groups.h"
 #include "pki.h"
+#include "skipping.h"
 
 #define DAEMON "[daemon]\nuser = 65534\n" // two lines
 
@@ -393,7 +394,7 @@ static void never_makes_workers_root(void **state)
 {
 	(void)state;
 	if (geteuid() != 0)
-		skip();
+		skip_because("needs root");
 	assert_says(refusal("[daemon]\nuser = root\n[profile a]\n"), ":2: user = \"root\" is root");
 	assert_says(refusal("[daemon]\nuser = 0\n[profile a]\n"), "is root");
 	assert_says(refusal("[daemon]\nuser = no-such-user\n[profile a]\n"),

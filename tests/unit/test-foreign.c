@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -56,6 +57,18 @@ static void a_socket_is_told_from_what_is_none(void **state)
 }
 
 /* A last close() with unsent data and SO_LINGER waits for the peer, O_NONBLOCK or not. */
+/* A lasting watchdog goes on ticking for a while, and interrupts whatever waits. */
+static void connect_to(int fd, const struct sockaddr_in *address)
+{
+	sigset_t ticks, before;
+
+	sigemptyset(&ticks);
+	sigaddset(&ticks, SIGALRM);
+	sigprocmask(SIG_BLOCK, &ticks, &before);
+	assert_int_equal(connect(fd, (const struct sockaddr *)address, sizeof(*address)), 0);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
 static void a_lingering_close_does_not_wait(void **state)
 {
 	const struct linger linger = {.l_onoff = 1, .l_linger = 3600};
@@ -65,7 +78,7 @@ static void a_lingering_close_does_not_wait(void **state)
 	int64_t before;
 
 	(void)state;
-	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	connect_to(fd, &address);
 	peer = accept(listening, NULL, NULL);
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
 	while (send(fd, block, sizeof(block), MSG_DONTWAIT) > 0)
@@ -101,7 +114,7 @@ static void a_lingering_socket_in_a_queue_does_not_wait(void **state)
 		struct cmsghdr *part = CMSG_FIRSTHDR(&header);
 		int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-		assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+		connect_to(fd, &address);
 		peers[i] = accept(listening, NULL, NULL);
 		assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
 		while (send(fd, block, sizeof(block), MSG_DONTWAIT) > 0)
@@ -194,7 +207,7 @@ static void an_accept_does_not_wait_and_takes_who_is_there(void **state)
 
 	(void)state;
 	assert_int_equal(foreign_accept(listening, (struct sockaddr *)&peer, &size), -EAGAIN);
-	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	connect_to(fd, &address);
 	got = foreign_accept(listening, (struct sockaddr *)&peer, &size);
 	assert_true(got >= 0);
 	assert_int_equal(fcntl(got, F_GETFD), FD_CLOEXEC);

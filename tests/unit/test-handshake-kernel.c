@@ -16,6 +16,7 @@
 
 #include "engine-fixture.h"
 #include "engine-records.h"
+#include "skipping.h"
 #include "socket.h"
 
 static struct kernel_tls kernel;
@@ -34,7 +35,7 @@ static int setup(void **state)
 static void need_kernel(void)
 {
 	if (!kernel.available)
-		skip();
+		skip_because("%s", kernel.reason);
 }
 
 /* The program's side of an established connection: plain reads and writes. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Keyrings of the kernel by their names, and who gets possession of them. */
 #include "keyring.h"
+#include "skipping.h"
 
 #include <errno.h>
 #include <keyutils.h>
@@ -36,7 +37,7 @@ static int teardown(void **state)
 static void needs_keys(void)
 {
 	if (ring <= 0)
-		skip(); /* no keys where this test runs */
+		skip_because("the kernel keeps no keys here");
 }
 
 static bool thread_has(key_serial_t serial)

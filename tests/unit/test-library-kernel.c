@@ -6,6 +6,7 @@
 /* The same as test-library-records, with records that a real kernel makes: two TCP sockets that share
  * keys and no handshake. Skipped where the kernel has no TLS. */
 #include "library-fixture.h"
+#include "skipping.h"
 
 #include <arpa/inet.h>
 #include <linux/tls.h>
@@ -79,10 +80,9 @@ static void begin(uint16_t version)
 {
 	pair = tcp_open();
 	if (!tls_set(pair.ours, version) || !tls_set(pair.theirs, version)) {
-		print_message("this kernel has no TLS\n");
 		pair_close(pair);
 		pair = (struct pair){-1, -1};
-		skip();
+		skip_because("this kernel has no TLS");
 	}
 	object_establish(version);
 }

@@ -19,6 +19,7 @@
 
 #include "network-tally.h"
 #include "network.h"
+#include "skipping.h"
 
 static void a_name_lies_in_run_netns_and_a_path_anywhere(void **state)
 {
@@ -58,7 +59,7 @@ static void what_is_no_namespace_is_not_joined(void **state)
 	assert_int_equal(network_join("/nonexistent", &identity, &upcall, &problem), -ENOENT);
 	assert_non_null(strstr(problem.text, "\"/nonexistent\" cannot be opened"));
 	if (geteuid() != 0)
-		skip();
+		skip_because("needs root");
 	problem.text[0] = '\0';
 	assert_int_equal(network_join("/proc/self/ns/uts", &identity, &upcall, &problem), -EINVAL);
 	assert_non_null(strstr(problem.text, "of another kind"));

@@ -23,6 +23,7 @@
 #include "foreign.h"
 #include "log.h"
 #include "sandbox.h"
+#include "skipping.h"
 
 enum { NOBODY = 65534, NOT_ENTERED = 99 };
 
@@ -83,7 +84,7 @@ static void root_as_a_workers_user_is_refused(void **state)
 
 	(void)state;
 	if (geteuid() != 0)
-		skip();
+		skip_because("needs root");
 	pid = fork();
 	if (pid == 0)
 		_exit(run_root());
@@ -114,7 +115,7 @@ static void nothing_is_opened_made_or_signalled(void **state)
 {
 	(void)state;
 	if (!FILTERED)
-		skip();
+		skip_because("this build has no system-call filter");
 	assert_int_equal(inside(SANDBOX_WORKER, run_forbidden), 0);
 	assert_int_equal(inside(SANDBOX_RELAY, run_forbidden), 0);
 }
@@ -136,7 +137,7 @@ static void who_executes_a_program_is_ended(void **state)
 
 	(void)state;
 	if (!FILTERED)
-		skip();
+		skip_because("this build has no system-call filter");
 	status = inside(SANDBOX_WORKER, run_execute);
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGSYS);

@@ -20,6 +20,7 @@
 #include "log.h"
 #include "sandbox.h"
 #include "shared-store.h"
+#include "skipping.h"
 
 enum { NOBODY = 65534 };
 
@@ -473,7 +474,7 @@ static void it_is_opened_without_privileges(void **state)
 
 	(void)state;
 	if (geteuid() != 0)
-		skip();
+		skip_because("needs root");
 	shared_store_close(store);
 	store = NULL;
 	if (shared_store_prepare(directory, false, NOBODY, NOBODY, &problem) < 0)

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "offload-kernel.h"
+#include "skipping.h"
 #include "sock-diag.h"
 
 static void connect_pair(int family, int *ret_one, int *ret_other)
@@ -52,11 +53,11 @@ static void loopback_is_no_device(void **state)
 		/* Before it has keys, or TLS at all, nothing is told. */
 		assert_true(sock_diag_tls(diag, one, &transmit, &receive) < 0);
 		if (offload_kernel_attach(one, reason, sizeof(reason)) < 0)
-			skip();
+			skip_because("%s", reason);
 		assert_int_equal(offload_kernel_install(one, &keys, reason, sizeof(reason)), 0);
 		error = sock_diag_tls(diag, one, &transmit, &receive);
 		if (error == -ENOENT)
-			skip(); /* no module inet_diag */
+			skip_because("this kernel has no inet_diag");
 		assert_int_equal(error, 0);
 		assert_false(transmit);
 		assert_false(receive);

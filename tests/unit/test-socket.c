@@ -19,6 +19,7 @@
 
 #include "engine-peer.h"
 #include "offload-kernel.h"
+#include "skipping.h"
 #include "socket.h"
 
 #ifndef IPPROTO_MPTCP
@@ -102,7 +103,7 @@ static void tells_mptcp(void **state)
 
 	(void)state;
 	if (fd < 0)
-		skip();
+		skip_because("this kernel has no MPTCP");
 	refuses(fd, socket_check_listening, FAILURE_UNSUPPORTED, "MPTCP");
 }
 
@@ -142,7 +143,7 @@ static void tells_an_upgraded_socket_from_an_attached_one(void **state)
 	if (offload_kernel_attach(one, reason, sizeof(reason)) < 0) {
 		close(one);
 		close(other);
-		skip();
+		skip_because("%s", reason);
 	}
 	assert_int_equal(socket_check_connected(one, &failure), 0);
 	assert_int_equal(offload_kernel_install(one, &keys, reason, sizeof(reason)), 0);
