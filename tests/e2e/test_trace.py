@@ -433,6 +433,7 @@ class Watcher:
         self.client.send("trace", {"id": 1, **filters})
         answer = self.client.receive()
         assert answer.operation == "tracing", answer
+        time.sleep(seconds(0.2))  # the workers hear of it just after the answer
 
     def __enter__(self):
         return self
