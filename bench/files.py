@@ -114,7 +114,7 @@ def system_calls(bench, daemon, kernel):
     """strace slows the calls and does not change their number much; the handshake's are counted too."""
     bench.group("system calls for each GB")
     made = makers(bench, daemon, kernel)
-    amounts = {MIB: 8 * MIB} if bench.quick else {MIB: 32 * MIB, 32 * MIB: 32 * MIB}
+    amounts = {MIB: 8 * MIB} if bench.quick else {MIB: 16 * MIB, 32 * MIB: 32 * MIB}
     for size in amounts:
         bench.place.file(size)
     for number, name in bench.rounds(made, warm_up=False):
