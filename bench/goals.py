@@ -54,8 +54,9 @@ def latency(figures):
         yield Goal(f"added latency of the hand-over, p50, one at a time, `{mode}`", f"below {most} µs",
                    spread(added) + " µs", statistics.median(added) < most,
                    f"a handshake alone takes {number(figures.median('alone_us', 'rate-ecdsa', 'machine', 'gnutls'))} "
-                   "µs by GnuTLS in one process, from connect() to the server's close; with a relay each connection "
-                   "wakes three more processes, on processors that the load uses too.")
+                   "µs by GnuTLS in one process, from connect() to the server's close; here each connection passes "
+                   "through program, signer and relay as well. What is added without the relay, and by whom, is in "
+                   "bench/profile.md.")
 
 
 def workers(figures):
