@@ -223,7 +223,7 @@ static void check_certificate(struct report *report, const struct config_profile
 	problem.text[0] = '\0';
 	if (signer_key_load(signer, pair->private_key, pair->pin_file, &key, &problem) < 0)
 		tell(report, ERROR, "[profile %s] %s", profile->name, problem.text);
-	else if (chain.count && !signer_key_matches(key, chain.items[0]))
+	else if (chain.count && signer_key_matches(key, chain.items[0]) != 1)
 		tell(report, ERROR, "[profile %s] private-key %s is not the key of certificate %s",
 		     profile->name, pair->private_key, pair->certificate);
 	else

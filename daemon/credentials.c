@@ -72,9 +72,13 @@ static int pair_take(struct pair *pair, const struct certificates *chain,
 		     const struct config_certificate *config, const struct trust *trust,
 		     struct problem *problem)
 {
+	int matches = signer_key_matches(pair->key, chain->items[0]);
 	char name[256];
 
-	if (!signer_key_matches(pair->key, chain->items[0]))
+	if (matches < 0)
+		return problem_set(problem, "the key of certificate \"%s\" cannot be read: %s",
+				   config->certificate, gnutls_strerror(matches));
+	if (!matches)
 		return problem_set(problem,
 				   "private-key \"%s\" is not the key of certificate \"%s\" (%s)",
 				   config->private_key, config->certificate,

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <gnutls/abstract.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -93,36 +92,33 @@ static int credentials_make(struct kernel_certificate *certificate,
 	return error == GNUTLS_E_MEMORY_ERROR ? -ENOMEM : -EINVAL;
 }
 
-// Not by signer_key_matches(), which says the same of what could not be computed. The chain's own check has just
-// read this public key: what fails now is want of memory, even where the library has another word for it.
-static int key_check(const struct signer_lent *key, gnutls_x509_crt_t certificate,
+static int key_check(const struct signer_key *key, gnutls_x509_crt_t certificate,
 		     struct problem *problem)
 {
-	unsigned char id[sizeof(key->id)];
-	size_t size = sizeof(id);
-	int error = gnutls_x509_crt_get_key_id(certificate, GNUTLS_KEYID_USE_SHA256, id, &size);
+	int matches = signer_key_matches(key, certificate);
 
-	if (error == 0 && size == sizeof(id) && !memcmp(id, key->id, sizeof(id)))
+	if (matches == 1)
 		return 0;
-	if (error == 0) {
+	if (matches == 0) {
 		problem_set(problem, "the private key that the request names is not that of its"
 				     " certificate");
 		return -EINVAL;
 	}
+	// The chain's own check has just read this public key: it is want of memory, even where the library has
+	// another word for it.
 	problem_set(problem, "the public key of the certificate " SOURCE " cannot be read: %s",
-		    gnutls_strerror(error));
+		    gnutls_strerror(matches));
 	return -ENOMEM;
 }
 
-static int certificate_fill(struct kernel_certificate *certificate, const struct signer_lent *key,
-			    const void *bytes, size_t size, const struct trust *trust,
-			    struct problem *problem)
+static int certificate_fill(struct kernel_certificate *certificate, const void *bytes, size_t size,
+			    const struct trust *trust, struct problem *problem)
 {
 	struct certificates chain = {};
 	int r = certificate_chain_import(bytes, size, SOURCE, &chain, problem);
 
 	if (r == 0)
-		r = key_check(key, chain.items[0], problem);
+		r = key_check(certificate->key, chain.items[0], problem);
 	if (r == 0)
 		r = credentials_make(certificate, &chain, trust, problem);
 	certificates_done(&chain);
@@ -146,7 +142,7 @@ int kernel_certificate_new(int fd, const struct signer_lent *key, const struct t
 	if (certificate)
 		certificate->key = signer_lent_key(key);
 	if (certificate && certificate->key) {
-		r = certificate_fill(certificate, key, bytes, size, trust, problem);
+		r = certificate_fill(certificate, bytes, size, trust, problem);
 	} else {
 		problem_set(problem, "out of memory");
 		r = -ENOMEM;

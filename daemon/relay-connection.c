@@ -197,11 +197,9 @@ static void settle_peer(struct relay_connection *connection)
 
 	if (connection->peer_fd < 0)
 		return;
-	/* Both directions are over, and the program's side is closed, if it is still there: what is left is
-	 * between us and a peer that may never take it. */
-	if (sender->ended && receiver->ended && !relay_receiver_stalled(receiver))
-		closing_begin(connection);
-	if (broken || connection->program_gone)
+	/* Once both directions are over, what is left is between us and a peer that may never take it. */
+	if (broken || connection->program_gone ||
+	    (sender->ended && receiver->ended && !relay_receiver_stalled(receiver)))
 		closing_begin(connection);
 	/* Not before the peer has ended, too: there are servers that break off their answer when they see
 	 * the FIN (RFC 8446, 6.1 knows no half-closed TCP, only the close_notify). */

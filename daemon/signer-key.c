@@ -72,9 +72,11 @@ int signer_key_matches(const struct signer_key *key, gnutls_x509_crt_t certifica
 {
 	unsigned char id[SIGNER_ID_SIZE];
 	size_t size = sizeof(id);
+	int error = gnutls_x509_crt_get_key_id(certificate, GNUTLS_KEYID_USE_SHA256, id, &size);
 
-	return gnutls_x509_crt_get_key_id(certificate, GNUTLS_KEYID_USE_SHA256, id, &size) == 0 &&
-	       size == sizeof(id) && !memcmp(id, key->id, sizeof(id));
+	if (error < 0)
+		return error;
+	return size == sizeof(id) && !memcmp(id, key->id, sizeof(id));
 }
 
 const gnutls_datum_t *signer_key_public(const struct signer_key *key)

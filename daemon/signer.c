@@ -189,9 +189,9 @@ static int report_await(struct signer *signer, enum signer_command command, uint
 	ssize_t got = -1;
 
 	while (got < 0) {
-		report->verdict = SIGNER_GOOD;
 		int64_t left = deadline - now_ms();
 
+		report->verdict = SIGNER_GOOD;
 		if (left <= 0)
 			return problem_set(problem, "the signer did not answer within %d seconds",
 					   milliseconds / 1000);

@@ -34,7 +34,7 @@ int signer_key_begin(struct signer *signer, const char *source, const char *pin_
 		     struct signer_key **ret_key, struct problem *problem);
 int signer_key_finish(struct signer_key *key, struct problem *problem);
 void signer_key_free(struct signer_key *key);
-/* 1 if the certificate is that of the key. */
+/* 1: the certificate is that of the key, 0: it is not, or a GnuTLS error: it cannot be told. */
 int signer_key_matches(const struct signer_key *key, gnutls_x509_crt_t certificate);
 /* The public key: SubjectPublicKeyInfo in DER. The key's. */
 const gnutls_datum_t *signer_key_public(const struct signer_key *key);

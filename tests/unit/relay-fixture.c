@@ -172,6 +172,21 @@ void fixture_link_close(struct fixture_link *link)
 	link->our_fd = link->peer_fd = -1;
 }
 
+int fixture_lingering_socket(int *ret_peer)
+{
+	static const char chunk[100000];
+	struct fixture_link link;
+
+	fixture_link_open(&link, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
+	setsockopt(link.our_fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 1000},
+		   sizeof(struct linger));
+	while (send(link.our_fd, chunk, sizeof(chunk), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+		;
+	gnutls_deinit(link.peer);
+	*ret_peer = link.peer_fd;
+	return link.our_fd;
+}
+
 void fixture_text(unsigned char *bytes, size_t size, size_t place, unsigned text)
 {
 	for (size_t i = 0; i < size; i++) {

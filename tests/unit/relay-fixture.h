@@ -23,6 +23,9 @@ void fixture_link_open_limited(struct fixture_link *link, enum config_version ve
 /* Closes what is still open (descriptors that are not -1). */
 void fixture_link_close(struct fixture_link *link);
 
+/* A TCP socket whose last close waits: SO_LINGER, full, and the peer's socket, which takes nothing. */
+int fixture_lingering_socket(int *ret_peer);
+
 /* Eight bytes to a multiplication: what stands at this place of an endless text. */
 void fixture_text(unsigned char *bytes, size_t size, size_t place, unsigned text);
 

@@ -157,28 +157,12 @@ static void cuts_its_connections_when_told_twice(void **state)
 	relay_stop(&relay);
 }
 
-/* A socket whose last close waits: SO_LINGER, and a peer that takes nothing. */
-static int lingering_socket(int *ret_other)
-{
-	static const char chunk[100000];
-	struct fixture_link link;
-
-	fixture_link_open(&link, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
-	setsockopt(link.our_fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 1000},
-		   sizeof(struct linger));
-	while (send(link.our_fd, chunk, sizeof(chunk), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
-		;
-	gnutls_deinit(link.peer);
-	*ret_other = link.peer_fd;
-	return link.our_fd;
-}
-
 static void is_not_held_up_by_descriptors_in_the_stream(void **state)
 {
 	struct relay relay;
 	struct connection hostile, other;
 	int reader;
-	int hanging = lingering_socket(&reader);
+	int hanging = fixture_lingering_socket(&reader);
 	union {
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(sizeof(int))];

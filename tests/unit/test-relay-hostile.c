@@ -116,29 +116,13 @@ static void packets_of_no_bytes_do_not_end_it(void **state)
 	relay_stop(&relay);
 }
 
-/* A socket whose last close waits for its peer. */
-static int lingering_socket(int *ret_peer)
-{
-	static const char chunk[100000];
-	struct fixture_link link;
-
-	fixture_link_open(&link, CONFIG_TLS13, CONFIG_AES_128_GCM, true);
-	setsockopt(link.our_fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 1000},
-		   sizeof(struct linger));
-	while (send(link.our_fd, chunk, sizeof(chunk), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
-		;
-	gnutls_deinit(link.peer);
-	*ret_peer = link.peer_fd;
-	return link.our_fd;
-}
-
 /* A request that cannot be taken, whose program has already put such a socket into its own. */
 static void is_not_held_up_by_what_comes_with_a_bad_request(void **state)
 {
 	const struct relay_request request = {.version = RELAY_REQUEST_VERSION + 1};
 	struct connection other;
 	struct relay relay;
-	int pair[2], peer, lingering = lingering_socket(&peer);
+	int pair[2], peer, lingering = fixture_lingering_socket(&peer);
 
 	(void)state;
 	relay_start(&relay, 0);
